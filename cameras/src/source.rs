@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{CameraError, Frame, FrameId};
+
+/// A picture that was announced but could not be had: it takes a place in the ledger and becomes an `invalid` report.
+#[derive(Debug)]
+pub struct BrokenFrame {
+    /// The place that it takes.
+    pub id: FrameId,
+    /// When the attempt was made (UTC).
+    pub captured_at: Timestamp,
+    /// What is wrong with it; names the file where there is one.
+    pub error: CameraError,
+}
+
+/// What one call of [`FrameSource::grab`] brought.
+#[derive(Debug)]
+pub enum Grab {
+    /// A picture.
+    Frame(Frame),
+    /// One picture was lost; the source goes on.
+    Broken(BrokenFrame),
+    /// Nothing came within the time-out; ask again.
+    Idle,
+    /// Nothing will ever come again.
+    Ended,
+}
+
+/// A camera, or something that behaves like one.
+///
+/// A source is owned by its capture thread. It numbers its frames from 0 without gaps, broken ones included.
+pub trait FrameSource: Send {
+    /// Returns the name that its [`FrameId`]s carry.
+    fn name(&self) -> &str;
+
+    /// Returns the next frame, waiting at most `timeout` for it.
+    ///
+    /// # Errors
+    /// When the source itself is lost (camera unplugged, folder gone). A single bad picture is [`Grab::Broken`] instead.
+    fn grab(&mut self, timeout: Duration) -> Result<Grab, CameraError>;
+}

@@ -1,0 +1,11 @@
+//! What turns pixels into meaning: vision encoder, gates that compare with golden samples, and the language model.
+//!
+//! Everything here is synchronous and owned by one thread; the threads themselves live in `pipeline`.
+
+mod error;
+mod features;
+mod gate;
+
+pub use error::ModelError;
+pub use features::{FeatureMap, Features};
+pub use gate::{Gate, GateReading, HeatMap, Region};

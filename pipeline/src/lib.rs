@@ -1,0 +1,3 @@
+//! The path of a frame through Loupe: stages, policy, store, reports, evaluation and the command line.
+
+pub mod report;

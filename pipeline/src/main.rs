@@ -1,0 +1,3 @@
+//! The binary `loupe`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Integration tests of the binary `loupe` and of the pipeline, in one test binary.
