@@ -1,0 +1,75 @@
+//! The command line: one module per command, each with its arguments and a `run` that returns an [`Outcome`].
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
+#[derive(Debug, Parser)]
+#[command(name = "loupe", version, about, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 error, 2 usage, 3 a defect was found (only with --fail-on-defect).\n\
+    First steps: `loupe demo`, then `loupe enroll --station NAME --good DIR` and `loupe inspect --station NAME PICTURE...`.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the JSON Schema of a report (`loupe.report/1`)
+    ReportSchema,
+}
+
+/// How a command ended, when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it was asked to do.
+    Done,
+    /// It did, found a defect, and was asked to say so with `--fail-on-defect`.
+    DefectFound,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::DefectFound => Self::from(3),
+        }
+    }
+}
+
+impl Cli {
+    /// Runs the chosen command and returns how it ended.
+    ///
+    /// # Errors
+    /// One line that names the file or key, what was expected and what was found.
+    pub fn run(self) -> anyhow::Result<Outcome> {
+        match self.command {
+            Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
+        }
+    }
+}
+
+/// Prints `value` to standard output as indented JSON.
+///
+/// # Errors
+/// When standard output cannot be written; a reader that went away (broken pipe) is not an error.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<Outcome> {
+    let text = serde_json::to_string_pretty(value)?;
+    print_line(&text)?;
+    Ok(Outcome::Done)
+}
+
+/// Prints one line to standard output.
+///
+/// # Errors
+/// When standard output cannot be written; a reader that went away (broken pipe) is not an error.
+pub fn print_line(line: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
