@@ -42,4 +42,21 @@ pub enum ModelError {
         #[source]
         source: ort::Error,
     },
+    /// The shared library of ONNX Runtime is not there.
+    #[error("onnx runtime library: no file at {}; run `loupe models pull` or set {variable}", path.display())]
+    MissingLibrary {
+        /// Where it should be.
+        path: PathBuf,
+        /// The environment variable that names another place.
+        variable: &'static str,
+    },
+    /// A library was found, but is no ONNX Runtime that Loupe can use.
+    #[error("onnx runtime library {}: {source}", path.display())]
+    UnusableLibrary {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said.
+        #[source]
+        source: Box<ort::LoadDynamicError>,
+    },
 }

@@ -5,6 +5,8 @@
 mod error;
 mod features;
 mod gate;
+pub mod onnx;
+pub mod ort_engine;
 
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
