@@ -2,12 +2,14 @@
 //!
 //! Everything here is synchronous and owned by one thread; the threads themselves live in `pipeline`.
 
+mod calibration;
 mod error;
 mod features;
 mod gate;
 pub mod onnx;
 pub mod ort_engine;
 
+pub use calibration::Calibration;
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, HeatMap, Region};
