@@ -1,4 +1,19 @@
 //! The path of a frame through Loupe: stages, policy, store, reports, evaluation and the command line.
 
+pub mod check;
 pub mod cli;
+pub mod error;
+pub mod findings;
+mod inspection;
+pub mod ledger;
+pub mod policy;
+pub mod queue;
 pub mod report;
+pub mod run;
+pub mod stage;
+mod stages;
+
+pub use error::PipelineError;
+pub use inspection::Failure;
+pub use run::{Pipeline, RunEnd, RunError, RunSummary, Station};
+pub use stage::{Reference, Stop};

@@ -1,0 +1,150 @@
+//! From the regions that a gate found to the defects that a report names.
+
+use cameras::{Rect, Size};
+use models::{GateReading, Region};
+
+use crate::{
+    report::{Defect, Disposition, Severity},
+    stage::{Catalogue, KnownDefect},
+};
+
+/// Code of a defect that nobody has a name for.
+pub const UNKNOWN_ANOMALY: &str = "unknown_anomaly";
+
+/// Defects and what the catalogue proposes to do with the part because of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Findings {
+    /// Strongest first.
+    pub defects: Vec<Defect>,
+    /// What the catalogue proposes for the most severe of them.
+    pub proposed: Option<Disposition>,
+}
+
+/// Returns what `reading` found in a frame of size `size`, with names, severity and proposals from `catalogue`.
+pub fn findings(reading: &GateReading, size: Size, catalogue: Option<&dyn Catalogue>) -> Findings {
+    let mut findings = Findings::default();
+    let mut worst = 0;
+    for region in &reading.regions {
+        let known = known(region, catalogue);
+        let rank = rank(known.severity);
+        if rank > worst && known.disposition.is_some() {
+            worst = rank;
+            findings.proposed = known.disposition;
+        }
+        findings.defects.push(defect(region, known, reading.heat_map.threshold, size));
+    }
+    findings
+}
+
+fn known(region: &Region, catalogue: Option<&dyn Catalogue>) -> KnownDefect {
+    let code = region.code.as_deref().unwrap_or(UNKNOWN_ANOMALY);
+    let known = catalogue.and_then(|catalogue| catalogue.look_up(code, region.rect));
+    known.unwrap_or_else(|| KnownDefect {
+        label: code.replace('_', " "),
+        severity: Severity::Unknown,
+        disposition: None,
+    })
+}
+
+const fn rank(severity: Severity) -> u8 {
+    match severity {
+        Severity::Unknown => 1,
+        Severity::Minor => 2,
+        Severity::Major => 3,
+        Severity::Critical => 4,
+    }
+}
+
+fn defect(region: &Region, known: KnownDefect, threshold: f32, size: Size) -> Defect {
+    let strength = f64::from(region.score) / f64::from(threshold);
+    Defect {
+        code: region.code.clone().unwrap_or_else(|| UNKNOWN_ANOMALY.to_owned()),
+        label: known.label,
+        severity: known.severity,
+        // A threshold of zero means that anything at all is strange.
+        strength: if strength.is_finite() { strength } else { f64::from(f32::MAX) },
+        bbox: region.rect,
+        area_px: region.area_px,
+        zone: zone(region.rect, size).to_owned(),
+    }
+}
+
+/// Returns in words where the middle of `rect` lies in a frame of size `size`: one of nine, or `whole picture` when it covers
+/// more than half of it.
+pub fn zone(rect: Rect, size: Size) -> &'static str {
+    if rect.area_px() * 2 > size.area_px() as u64 {
+        return "whole picture";
+    }
+    let third = |start: u32, length: u32, of: u32| {
+        let doubled_middle = 2 * u64::from(start) + u64::from(length);
+        (doubled_middle * 3 / (2 * u64::from(of.max(1)))).min(2) as usize
+    };
+    let zones =
+        [["top left", "top", "top right"], ["left", "centre", "right"], ["bottom left", "bottom", "bottom right"]];
+    zones[third(rect.y, rect.height, size.height_px)][third(rect.x, rect.width, size.width_px)]
+}
+
+#[cfg(test)]
+mod tests {
+    use models::HeatMap;
+
+    use super::*;
+
+    struct Steel;
+
+    impl Catalogue for Steel {
+        fn look_up(&self, code: &str, _rect: Rect) -> Option<KnownDefect> {
+            let (severity, disposition) = match code {
+                "stain" => (Severity::Minor, Some(Disposition::Rework)),
+                "crack" => (Severity::Critical, Some(Disposition::Scrap)),
+                _ => return None,
+            };
+            Some(KnownDefect { label: format!("a {code}"), severity, disposition })
+        }
+    }
+
+    fn region(code: Option<&str>, x: u32) -> Region {
+        let rect = Rect { x, y: 0, width: 10, height: 10 };
+        Region { rect, score: 3.0, area_px: 60, code: code.map(str::to_owned) }
+    }
+
+    fn reading(regions: Vec<Region>, threshold: f32) -> GateReading {
+        let heat_map = HeatMap { size: Size::new(0, 0), values: Vec::new(), threshold };
+        GateReading { score: 3.0, threshold: 1.0, p_value: None, heat_map, regions }
+    }
+
+    #[test]
+    fn names_defects_and_proposes_for_the_worst() {
+        let reading = reading(vec![region(Some("stain"), 0), region(Some("crack"), 45), region(None, 90)], 1.5);
+        let findings = findings(&reading, Size::new(100, 100), Some(&Steel));
+        assert_eq!(findings.proposed, Some(Disposition::Scrap));
+        let names: Vec<_> =
+            findings.defects.iter().map(|defect| (defect.code.as_str(), defect.label.as_str())).collect();
+        assert_eq!(names, [("stain", "a stain"), ("crack", "a crack"), ("unknown_anomaly", "unknown anomaly")]);
+        let zones: Vec<_> = findings.defects.iter().map(|defect| defect.zone.as_str()).collect();
+        assert_eq!(zones, ["top left", "top", "top right"]);
+        assert!((findings.defects[0].strength - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn strength_stays_a_number() {
+        let findings = findings(&reading(vec![region(None, 0)], 0.0), Size::new(100, 100), None);
+        assert!(findings.defects[0].strength.is_finite());
+    }
+
+    #[test]
+    fn places_in_words() {
+        let rect = |x, y, width, height| Rect { x, y, width, height };
+        let cases = [
+            (rect(0, 0, 10, 10), "top left"),
+            (rect(45, 45, 10, 10), "centre"),
+            (rect(90, 90, 10, 10), "bottom right"),
+            (rect(0, 40, 10, 20), "left"),
+            (rect(0, 0, 90, 90), "whole picture"),
+            (rect(100, 100, 0, 0), "bottom right"),
+        ];
+        for (rect, expected) in cases {
+            assert_eq!(zone(rect, Size::new(100, 100)), expected, "{rect:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A frame on its way through the stages, together with all that has been found out about it.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cameras::{BrokenFrame, CameraError, Frame, FrameId, Size};
+use jiff::Timestamp;
+use models::GateReading;
+
+use crate::{
+    findings::Findings,
+    ledger::Ticket,
+    policy::Policy,
+    report::{DecidedBy, Description, ImageQuality, ModelUse, Timing},
+};
+
+/// What every frame of one station has in common.
+#[derive(Debug)]
+pub(crate) struct StationInfo {
+    /// Position among the stations of the run.
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    pub(crate) calibration: Option<Calibration>,
+}
+
+/// What is said about the enrolled reference in every report.
+#[derive(Debug)]
+pub(crate) struct Calibration {
+    pub(crate) decided_by: DecidedBy,
+    pub(crate) threshold_source: String,
+    pub(crate) false_alarm_bound: Option<f64>,
+    pub(crate) id: String,
+    pub(crate) models: Vec<ModelUse>,
+}
+
+/// The picture, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Picture {
+    Readable(Frame),
+    Broken(BrokenFrame),
+}
+
+/// One frame on its way. One growing type for all hops: a frame that failed somewhere still travels to its report.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    pub(crate) station: Arc<StationInfo>,
+    pub(crate) ticket: Ticket,
+    pub(crate) picture: Picture,
+    pub(crate) taken: Instant,
+    pub(crate) quality: Option<ImageQuality>,
+    pub(crate) reading: Option<GateReading>,
+    pub(crate) findings: Findings,
+    pub(crate) description: Option<Description>,
+    /// Why there is no description although the frame is suspect.
+    pub(crate) undescribed: Option<String>,
+    /// The stage that failed on this frame and what it said: the frame is quarantined.
+    pub(crate) failure: Option<Failure>,
+    pub(crate) timing: Timing,
+}
+
+/// Why a frame is quarantined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The stage that failed on it.
+    pub stage: &'static str,
+    /// What it said.
+    pub message: String,
+}
+
+impl Inspection {
+    pub(crate) fn new(station: Arc<StationInfo>, ticket: Ticket, picture: Picture) -> Self {
+        Self {
+            station,
+            ticket,
+            picture,
+            taken: Instant::now(),
+            quality: None,
+            reading: None,
+            findings: Findings::default(),
+            description: None,
+            undescribed: None,
+            failure: None,
+            timing: Timing::default(),
+        }
+    }
+
+    pub(crate) const fn frame(&self) -> Option<&Frame> {
+        match &self.picture {
+            Picture::Readable(frame) => Some(frame),
+            Picture::Broken(_) => None,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> &FrameId {
+        match &self.picture {
+            Picture::Readable(frame) => frame.id(),
+            Picture::Broken(broken) => &broken.id,
+        }
+    }
+
+    pub(crate) const fn captured_at(&self) -> Timestamp {
+        match &self.picture {
+            Picture::Readable(frame) => frame.captured_at(),
+            Picture::Broken(broken) => broken.captured_at,
+        }
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        self.frame().map_or(Size::new(0, 0), Frame::size)
+    }
+
+    /// Returns the file that the picture came from, where it was one, readable or not.
+    pub(crate) fn origin(&self) -> Option<&Path> {
+        match &self.picture {
+            Picture::Readable(frame) => frame.origin(),
+            Picture::Broken(broken) => match &broken.error {
+                CameraError::Unreadable { path, .. }
+                | CameraError::NotAPicture { path, .. }
+                | CameraError::TooLarge { path, .. } => Some(path),
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns the picture if it is worth looking at: readable, fit, not quarantined, and not too late.
+    pub(crate) fn frame_to_judge(&self) -> Option<&Frame> {
+        let fit = self.quality.as_ref().is_some_and(|quality| quality.ok);
+        if fit && self.failure.is_none() && !self.is_late() { self.frame() } else { None }
+    }
+
+    /// Returns the time until the verdict is due; zero when it is late, `None` when the station has no deadline.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let deadline = self.station.policy.deadline.as_ref()?;
+        Some(deadline.within.saturating_sub(self.taken.elapsed()))
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.time_left() == Some(Duration::ZERO)
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.reading.as_ref().is_some_and(GateReading::is_suspect)
+    }
+
+    pub(crate) fn quarantine(&mut self, stage: &'static str, error: &dyn std::error::Error) {
+        tracing::warn!(source = %self.id().source, frame = self.id().seq, stage, %error, "frame quarantined");
+        self.failure = Some(Failure { stage, message: error.to_string() });
+    }
+}
+
+/// Returns `duration` in milliseconds.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

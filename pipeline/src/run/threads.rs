@@ -1,0 +1,128 @@
+//! Which thread does what, and the queues between them.
+
+use std::time::Instant;
+
+use crossbeam_channel::bounded;
+use models::Gate;
+
+use super::{Pipeline, RunEnd, RunError, RunSummary, Station, crew::Crew, info, split};
+use crate::{
+    error::PipelineError,
+    inspection::Inspection,
+    ledger::{Ledger, LedgerEntry},
+    queue::{Lanes, Receiver, queue},
+    stage::{Record, Stop},
+    stages::{
+        capture::Capture,
+        check,
+        decide::{self, RunFacts},
+        describe,
+        look::Look,
+        record::Recorder,
+    },
+};
+
+/// Frames that wait between two stages. Pictures are large: a few suffice to keep both sides busy.
+const QUEUE_FRAMES: usize = 2;
+/// Stages that all stations share: look, describe, decide, record.
+const SHARED_STAGES: usize = 4;
+/// Stages that each station has for itself: capture, check.
+const OWN_STAGES: usize = 2;
+
+pub(super) fn run(pipeline: Pipeline, record: Box<dyn Record>, stop: &Stop) -> Result<RunSummary, Box<RunError>> {
+    let started = Instant::now();
+    let ledgers = pipeline.ledgers();
+    let mut crew = Crew::new(SHARED_STAGES + OWN_STAGES * ledgers.len());
+    let begun = start(&mut crew, pipeline, record, stop);
+    if begun.is_err() {
+        stop.abort();
+    }
+    let result = begun.and(crew.join(stop));
+    let end = match (stop.is_aborting(), stop.is_stopping()) {
+        (true, _) => RunEnd::Aborted,
+        (false, true) => RunEnd::Drained,
+        (false, false) => RunEnd::SourcesEnded,
+    };
+    let ledger = ledgers.iter().map(|ledger| close(ledger, end)).collect();
+    let summary = RunSummary { ledger, elapsed: started.elapsed(), end };
+    match result.and_then(|()| balance(&summary)) {
+        Ok(()) => Ok(summary),
+        Err(source) => Err(Box::new(RunError { summary, source })),
+    }
+}
+
+fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &Stop) -> Result<(), PipelineError> {
+    let Pipeline { config_sha256, stations, encoder, catalogue, describer, on_report } = pipeline;
+    let (to_describe, described) = bounded(QUEUE_FRAMES);
+    let (to_decide, decided) = bounded(QUEUE_FRAMES);
+    let (to_record, recorded) = bounded(QUEUE_FRAMES);
+    let (gates, lanes) = start_stations(crew, stations, stop)?;
+
+    let input = Lanes::new(lanes);
+    let look = Look { stop: stop.clone(), encoder, gates, catalogue, input, output: to_describe };
+    crew.start("look".to_owned(), move || {
+        look.run();
+        Ok(())
+    })?;
+    let stopped = stop.clone();
+    crew.start("describe".to_owned(), move || {
+        describe::run(&stopped, describer, &described, &to_decide);
+        Ok(())
+    })?;
+    let stopped = stop.clone();
+    crew.start("decide".to_owned(), move || {
+        decide::run(&stopped, &RunFacts { config_sha256 }, &decided, &to_record);
+        Ok(())
+    })?;
+    let recorder = Recorder { stop: stop.clone(), record, on_report, input: recorded };
+    crew.start("record".to_owned(), move || recorder.run().map_err(|source| PipelineError::RecordFailed { source }))
+}
+
+type Gates = Vec<Option<Box<dyn Gate>>>;
+
+fn start_stations(
+    crew: &mut Crew,
+    stations: Vec<(Station, Ledger)>,
+    stop: &Stop,
+) -> Result<(Gates, Vec<Receiver<Inspection>>), PipelineError> {
+    let mut gates = Vec::with_capacity(stations.len());
+    let mut lanes = Vec::with_capacity(stations.len());
+    for (index, (station, ledger)) in stations.into_iter().enumerate() {
+        let Station { name, source, overload, limits, reference, policy } = station;
+        let (gate, calibration) = split(reference);
+        gates.push(gate);
+        let (to_check, captured) = queue(overload, QUEUE_FRAMES);
+        let (to_look, checked) = queue(overload, QUEUE_FRAMES);
+        lanes.push(checked);
+
+        let info = info(index, name.clone(), policy, calibration);
+        let capture = Capture { station: info, source, ledger, stop: stop.clone(), output: to_check };
+        let station = name.clone();
+        crew.start(format!("capture {name}"), move || {
+            capture.run().map_err(|source| PipelineError::SourceLost { station, source })
+        })?;
+        let stop = stop.clone();
+        crew.start(format!("check {name}"), move || {
+            check::run(&stop, &limits, &captured, &to_look);
+            Ok(())
+        })?;
+    }
+    Ok((gates, lanes))
+}
+
+/// Returns the final counts. What an aborted run left behind in a stage that did not come back counts as aborted.
+fn close(ledger: &Ledger, end: RunEnd) -> LedgerEntry {
+    let mut entry = ledger.entry();
+    if end == RunEnd::Aborted && entry.in_flight > 0 {
+        *entry.dropped.entry(crate::ledger::DropReason::Aborted.as_str().to_owned()).or_default() += entry.in_flight;
+        entry.in_flight = 0;
+    }
+    entry
+}
+
+fn balance(summary: &RunSummary) -> Result<(), PipelineError> {
+    match summary.ledger.iter().find(|entry| !entry.is_balanced() || entry.in_flight > 0) {
+        Some(entry) => Err(PipelineError::LedgerOpen { entry: entry.clone() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Decide: the policy turns measurements into a verdict, and the verdict into a report.
+
+use crossbeam_channel::{Receiver, Sender};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    inspection::{Calibration, Inspection, Picture, millis},
+    ledger::DropReason,
+    policy::{Decision, Facts, decide},
+    report::{Report, SCHEMA, Score, Source, Times},
+    stage::Stop,
+};
+
+/// What reports say about the run as a whole.
+#[derive(Debug)]
+pub(crate) struct RunFacts {
+    pub(crate) config_sha256: String,
+}
+
+/// Decides every inspection until no more can come.
+pub(crate) fn run(stop: &Stop, facts: &RunFacts, input: &Receiver<Inspection>, output: &Sender<(Inspection, Report)>) {
+    for mut inspection in input {
+        if stop.is_aborting() {
+            inspection.ticket.dropped(DropReason::Aborted);
+            continue;
+        }
+        let decision = decide_one(&inspection);
+        let report = report(&mut inspection, decision, facts);
+        if output.send((inspection, report)).is_err() {
+            return;
+        }
+    }
+}
+
+fn decide_one(inspection: &Inspection) -> Decision {
+    let unreadable = match &inspection.picture {
+        Picture::Readable(_) => None,
+        Picture::Broken(broken) => Some(broken.error.to_string()),
+    };
+    let calibration = inspection.station.calibration.as_ref();
+    let mut decision = decide(
+        &inspection.station.policy,
+        &Facts {
+            unreadable: unreadable.as_deref(),
+            failure: inspection.failure.as_ref(),
+            quality: inspection.quality.as_ref(),
+            reading: inspection.reading.as_ref().zip(calibration.map(|calibration| calibration.decided_by)),
+            proposed: inspection.findings.proposed,
+            age: inspection.taken.elapsed(),
+        },
+    );
+    if let Some(why) = &inspection.undescribed {
+        decision.reason.push_str("; not described: ");
+        decision.reason.push_str(why);
+    }
+    decision
+}
+
+fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> Report {
+    let Decision { verdict, disposition, decided_by, reason } = decision;
+    inspection.timing.total = millis(inspection.taken.elapsed());
+    let calibration = inspection.station.calibration.as_ref();
+    Report {
+        schema: SCHEMA.to_owned(),
+        report_id: Uuid::now_v7(),
+        seq: 0,
+        station: inspection.station.name.clone(),
+        source: source(inspection),
+        time: Times { captured: inspection.captured_at(), judged: Timestamp::now() },
+        verdict,
+        disposition,
+        decided_by,
+        reason,
+        score: calibration.and_then(|calibration| score(inspection, calibration)),
+        models: calibration.map(|calibration| calibration.models.clone()).unwrap_or_default(),
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: facts.config_sha256.clone(),
+        evidence: Vec::new(),
+        timing_ms: inspection.timing,
+        image_quality: inspection.quality.take(),
+        defects: std::mem::take(&mut inspection.findings.defects),
+        description: inspection.description.take(),
+    }
+}
+
+fn source(inspection: &Inspection) -> Source {
+    let (id, size) = (inspection.id(), inspection.size());
+    Source {
+        camera: id.source.to_string(),
+        frame: id.seq,
+        path: inspection.origin().map(|path| path.display().to_string()),
+        width: size.width_px,
+        height: size.height_px,
+    }
+}
+
+fn score(inspection: &Inspection, calibration: &Calibration) -> Option<Score> {
+    let reading = inspection.reading.as_ref().filter(|reading| reading.score.is_finite())?;
+    Some(Score {
+        raw: f64::from(reading.score),
+        calibrated_p: reading.p_value,
+        threshold: f64::from(reading.threshold),
+        threshold_source: calibration.threshold_source.clone(),
+        false_alarm_bound: calibration.false_alarm_bound,
+        calibration_id: calibration.id.clone(),
+    })
+}
