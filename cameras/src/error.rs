@@ -33,6 +33,35 @@ pub enum CameraError {
         /// The largest side that is accepted.
         limit_px: u32,
     },
+    /// A picture has more pixels than Loupe is willing to decode.
+    #[error("{}: expected at most {limit_px} pixels in all, found {size}", path.display())]
+    TooManyPixels {
+        /// The file.
+        path: PathBuf,
+        /// Its size as the header states it.
+        size: Size,
+        /// The largest number of pixels that is accepted.
+        limit_px: usize,
+    },
+    /// A folder cannot be watched for new pictures.
+    #[error("{}: cannot be watched: {source}", path.display())]
+    Unwatchable {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: notify::Error,
+    },
+    /// A configuration value lies outside of its range.
+    #[error("{key}: expected {expected}, found {found}")]
+    OutOfRange {
+        /// The key as it is written in the configuration, below the camera's table.
+        key: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
     /// A pixel buffer does not fit its size and format.
     #[error("frame of {size} {format:?}: expected {expected_bytes} bytes, found {found_bytes}")]
     BufferMismatch {

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{CameraError, Frame, FrameId};
+use crate::{CameraConfig, CameraError, Frame, FrameId};
+
+pub(crate) mod folder;
 
 /// A picture that was announced but could not be had: it takes a place in the ledger and becomes an `invalid` report.
 #[derive(Debug)]
@@ -40,4 +42,19 @@ pub trait FrameSource: Send {
     /// # Errors
     /// When the source itself is lost (camera unplugged, folder gone). A single bad picture is [`Grab::Broken`] instead.
     fn grab(&mut self, timeout: Duration) -> Result<Grab, CameraError>;
+
+    /// Returns how many frames are still to come, broken ones included, or `None` where nobody can know.
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Returns the source that `config` describes; its frames carry `name`.
+///
+/// # Errors
+/// When a value is out of range, or a file or folder is missing, unreadable, without a picture or cannot be watched.
+pub fn open(config: &CameraConfig, name: &str) -> Result<Box<dyn FrameSource>, CameraError> {
+    Ok(match config {
+        CameraConfig::Folder(config) => Box::new(folder::FolderSource::open(config, name)?),
+    })
 }
