@@ -5,6 +5,7 @@ pub mod cli;
 pub mod error;
 pub mod eval;
 pub mod findings;
+pub mod home;
 mod inspection;
 pub mod ledger;
 pub mod policy;
