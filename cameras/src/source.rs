@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::{CameraConfig, CameraError, Frame, FrameId};
 
 pub(crate) mod folder;
+pub(crate) mod synthetic;
 
 /// A picture that was announced but could not be had: it takes a place in the ledger and becomes an `invalid` report.
 #[derive(Debug)]
@@ -56,5 +57,6 @@ pub trait FrameSource: Send {
 pub fn open(config: &CameraConfig, name: &str) -> Result<Box<dyn FrameSource>, CameraError> {
     Ok(match config {
         CameraConfig::Folder(config) => Box::new(folder::FolderSource::open(config, name)?),
+        CameraConfig::Synthetic(config) => Box::new(synthetic::SyntheticSource::open(config, name)?),
     })
 }
