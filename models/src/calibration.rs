@@ -40,7 +40,7 @@ impl Calibration {
 
     /// Returns the largest score of a good part: what is above is rejected.
     pub fn threshold(&self) -> f32 {
-        self.scores.last().copied().expect("checked when made")
+        self.scores[self.scores.len() - 1]
     }
 
     /// Returns the conformal p-value of "this is a good part", `(1 + #{s_i >= score}) / (n + 1)`, in `1/(n+1)..=1`.

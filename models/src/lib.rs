@@ -8,8 +8,10 @@ mod features;
 mod gate;
 pub mod onnx;
 pub mod ort_engine;
+mod template;
 
 pub use calibration::Calibration;
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, HeatMap, Region};
+pub use template::{Conductor, Template, TemplateOptions};
