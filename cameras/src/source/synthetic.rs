@@ -7,13 +7,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tiny_skia::{Point, Transform};
 
-use self::{
-    board::Part,
-    canvas::{Canvas, rgb},
-    flaw::Flaw,
-    light::Light,
-    rng::Rng,
-};
+use self::{board::Part, canvas::Canvas, flaw::Flaw, light::Light, rng::Rng};
 use crate::{CameraError, Frame, FrameId, FrameSource, Grab, Rect, Size, SyntheticConfig};
 
 mod board;
@@ -156,7 +150,7 @@ impl SyntheticLine {
         let mut rng = self.rng(index, lot + Purpose::Light as u64);
         let light = Light::plan(&mut rng);
         let screw_angles = [0; 4].map(|_| rng.range(0.0, std::f32::consts::FRAC_PI_2));
-        let mut canvas = Canvas::new(width_px, height_px, rgb(50, 53, 58), pose);
+        let mut canvas = Canvas::new(width_px, height_px, board::FIXTURE, pose);
         board::paint(&mut canvas, &Part { screw_angles, flaw: flaw.map(|(_, flaw)| flaw) });
         let drawn =
             RgbImage::from_raw(width_px, height_px, canvas.into_rgb()).expect("the canvas has the frame's size");

@@ -5,6 +5,9 @@ use super::{
     parts,
 };
 
+/// Anodised aluminium: what lies around the board.
+pub(super) const FIXTURE: Rgba = rgb(55, 58, 64);
+
 const SHADOW: Rgba = [0, 0, 0, 80];
 const TRACE: Rgba = rgb(46, 128, 78);
 const SILK: Rgba = [232, 236, 228, 235];
@@ -39,7 +42,6 @@ pub(super) fn paint(canvas: &mut Canvas, part: &Part) {
 }
 
 fn fixture(canvas: &mut Canvas) {
-    canvas.panel([-40.0, -40.0], [720.0, 560.0], 2.0, [rgb(66, 70, 76), rgb(44, 47, 52)]);
     for row in 0..28 {
         let y = -20.0 + 20.0 * row as f32;
         canvas.line(&[[-40.0, y], [680.0, y]], 0.8, [255, 255, 255, 7]);
@@ -92,7 +94,7 @@ fn traces(canvas: &mut Canvas) {
         [120.0, 300.0],
         [300.0, 88.0],
         [356.0, 82.0],
-        [520.0, 218.0],
+        [548.0, 232.0],
         [180.0, 96.0],
     ] {
         canvas.disc([x, y], 4.6, rgb(196, 160, 84));

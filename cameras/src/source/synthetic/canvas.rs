@@ -58,7 +58,13 @@ impl Canvas {
         path.quad_to(x, y, x + radius, y);
         path.close();
         if let Some(path) = path.finish() {
-            self.fill(&path, linear([x, y], [right, bottom], &[(0.0, from), (1.0, to)]));
+            // A gradient takes several times as long as one colour.
+            let shader = if from == to {
+                Shader::SolidColor(color(from))
+            } else {
+                linear([x, y], [right, bottom], &[(0.0, from), (1.0, to)])
+            };
+            self.fill(&path, shader);
         }
     }
 
