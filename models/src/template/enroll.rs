@@ -3,8 +3,9 @@
 use cameras::Frame;
 
 use super::{
-    Contrast, Prepared, Template, TemplateOptions,
+    Prepared, Template, TemplateOptions,
     compare::{Channel, Fit, Noise},
+    contrast::Contrast,
     envelope::Disc,
     plane::{Channels, Plane, brightness, planes},
 };

@@ -1,6 +1,6 @@
 //! Registration of the parts of a frame: small motions that an affine map leaves, as line cameras and bent parts cause them.
 
-use super::plane::Plane;
+use super::plane::{Plane, split};
 
 /// Distance between neighbouring blocks.
 const STEP_PX: usize = 32;
@@ -41,10 +41,23 @@ impl Field {
 
     /// Returns the motion in x and y of each of `width` pixels in a row of the frame.
     pub(super) fn row(&self, y: usize, width: usize) -> (Vec<f32>, Vec<f32>) {
-        let at = |pixel: usize| (pixel as f32 + 0.5) / STEP_PX as f32 - 0.5;
-        let line = |plane: &Plane<f32>| (0..width).map(|x| plane.sample(at(x), at(y))).collect();
-        (line(&self.dx), line(&self.dy))
+        (row_between(&self.dx, y, width), row_between(&self.dy, y, width))
     }
+}
+
+/// Returns the values of a row of pixels, bilinear between the middles of blocks.
+fn row_between(blocks: &Plane<f32>, y: usize, width: usize) -> Vec<f32> {
+    let place = |pixel: usize| (pixel as f32 + 0.5) / STEP_PX as f32 - 0.5;
+    let (above, part) = split(place(y), blocks.height);
+    let below = (above + 1).min(blocks.height - 1);
+    let pairs = blocks.row(above).iter().zip(blocks.row(below));
+    let line: Vec<f32> = pairs.map(|(a, b)| a + part * (b - a)).collect();
+    let at = |x: usize| {
+        let (left, part) = split(place(x), line.len());
+        let right = (left + 1).min(line.len() - 1);
+        line[left] + part * (line[right] - line[left])
+    };
+    (0..width).map(at).collect()
 }
 
 /// Returns the shifts that are tried, row by row; `SIDE` in each.
@@ -187,8 +200,11 @@ mod tests {
 
     #[test]
     fn a_flat_frame_does_not_move() {
-        let flat = Plane::filled(70, 40, 100.0);
-        let (dx, dy) = Field::between(&flat, &flat, 50.0).row(20, 70);
-        assert!(dx.iter().chain(&dy).all(|&d| d == 0.0));
+        for (width, height) in [(70, 40), (16, 16), (33, 200)] {
+            let flat = Plane::filled(width, height, 100.0);
+            let (dx, dy) = Field::between(&flat, &flat, 50.0).row(height - 1, width);
+            assert_eq!((dx.len(), dy.len()), (width, width));
+            assert!(dx.iter().chain(&dy).all(|&d| d == 0.0));
+        }
     }
 }

@@ -43,15 +43,16 @@ impl<T: Copy> Plane<T> {
 
 impl Plane<f32> {
     /// Returns the bilinear value at `(x, y)`; the border goes on beyond the edges.
+    ///
+    /// Both sides have 2 px or more: smaller planes show nothing to align, so nobody asks.
     pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
         let (x0, fx) = split(x, self.width);
         let (y0, fy) = split(y, self.height);
         let start = y0 * self.width + x0;
-        let right = usize::from(self.width > 1);
-        let below = if self.height > 1 { start + self.width } else { start };
-        let between = |pair: &[f32]| pair[0] + fx * (pair[pair.len() - 1] - pair[0]);
-        let top = between(&self.values[start..=start + right]);
-        let bottom = between(&self.values[below..=below + right]);
+        let above = &self.values[start..start + 2];
+        let below = &self.values[start + self.width..start + self.width + 2];
+        let top = above[0] + fx * (above[1] - above[0]);
+        let bottom = below[0] + fx * (below[1] - below[0]);
         top + fy * (bottom - top)
     }
 
@@ -109,7 +110,7 @@ impl Plane<f32> {
 }
 
 /// Returns the pixel before a place along a side, one that has a pixel after it where there is any, and the way from it.
-fn split(place: f32, side: usize) -> (usize, f32) {
+pub(super) fn split(place: f32, side: usize) -> (usize, f32) {
     let place = place.clamp(0.0, (side - 1) as f32);
     let before = (place as usize).min(side.saturating_sub(2));
     (before, place - before as f32)

@@ -45,18 +45,21 @@ impl Mapping {
 
     /// Returns 1 where the template is known at least `border_px` around a pixel of the frame, else 0.
     pub(super) fn known(&self, template: &Plane<f32>, border_px: usize) -> Plane<f32> {
-        let border = border_px as f32;
         // A pixel's place is off by rounding even where nothing moves.
-        let inside = |v: f32, side: usize| v > border - 0.01 && v < (side - 1) as f32 - border + 0.01;
-        let mut known = self.x.clone();
-        for row in 0..known.height {
-            let row_inside = inside(row as f32, known.height);
-            let width = known.width;
-            let places = self.x.row(row).iter().zip(self.y.row(row));
-            for (col, (value, (&x, &y))) in known.row_mut(row).iter_mut().zip(places).enumerate() {
-                let here = row_inside && inside(col as f32, width);
-                let there = inside(x, template.width) && inside(y, template.height);
-                *value = if here && there { 1.0 } else { 0.0 };
+        let low = border_px as f32 - 0.01;
+        let high = |side: usize| side as f32 - 1.0 - low;
+        let (right, bottom) = (high(template.width), high(template.height));
+        let (width, height) = (self.x.width, self.x.height);
+        let mut known = Plane::filled(width, height, 0.0);
+        if width <= 2 * border_px {
+            return known;
+        }
+        for row in border_px..height.saturating_sub(border_px) {
+            let places = self.x.row(row).iter().zip(self.y.row(row)).skip(border_px);
+            let inner = &mut known.row_mut(row)[border_px..width - border_px];
+            for (value, (&x, &y)) in inner.iter_mut().zip(places) {
+                let inside = (x > low) & (x < right) & (y > low) & (y < bottom);
+                *value = f32::from(u8::from(inside));
             }
         }
         known
