@@ -7,6 +7,7 @@ pub mod eval;
 pub mod findings;
 pub mod home;
 mod inspection;
+pub mod knowledge;
 pub mod ledger;
 pub mod policy;
 pub mod queue;
