@@ -1,5 +1,7 @@
 use std::{io, path::PathBuf};
 
+use crate::bundle::Role;
+
 /// What went wrong with a model, its files or its inputs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,5 +60,38 @@ pub enum ModelError {
         /// What the loader said.
         #[source]
         source: Box<ort::LoadDynamicError>,
+    },
+    /// A model file is not in the cache.
+    #[error("{}: expected the {role} of bundle {bundle}, found no file; run `loupe models pull`", path.display())]
+    MissingFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What it is for.
+        role: Role,
+        /// The bundle that asks for it.
+        bundle: String,
+    },
+    /// A model file does not hold what its bundle says.
+    #[error("{}: expected {expected}, found {found}; run `loupe models pull`", path.display())]
+    WrongContent {
+        /// The file.
+        path: PathBuf,
+        /// Size or SHA-256 in the bundle.
+        expected: String,
+        /// Size or SHA-256 of the file.
+        found: String,
+    },
+    /// Nothing says where model files are kept.
+    #[error("cache folder: expected LOUPE_CACHE, XDG_CACHE_HOME or HOME to be set, found none")]
+    NoCacheFolder,
+    /// A model file could not be fetched.
+    #[error("pulling {file}: expected {expected}, found {found}")]
+    Pull {
+        /// The file.
+        file: String,
+        /// What is needed.
+        expected: String,
+        /// What is there instead.
+        found: String,
     },
 }

@@ -2,12 +2,16 @@
 //!
 //! Everything here is synchronous and owned by one thread; the threads themselves live in `pipeline`.
 
+pub mod bundle;
+pub mod cache;
 mod calibration;
+pub mod disk;
 mod error;
 mod features;
 mod gate;
 pub mod onnx;
 pub mod ort_engine;
+pub mod pull;
 mod template;
 
 pub use calibration::Calibration;

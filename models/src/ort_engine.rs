@@ -92,6 +92,11 @@ impl OrtEngine {
         }
     }
 
+    /// Returns version, build and compiler flags in the library's own words.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
     /// Returns a session for the graph in `model`, whose constants are all inside.
     ///
     /// # Errors
