@@ -7,6 +7,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+pub mod doctor;
+pub mod models;
+
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
 #[derive(Debug, Parser)]
 #[command(name = "loupe", version, about, max_term_width = 110, arg_required_else_help = true)]
@@ -19,6 +22,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List, fetch or check the model files
+    Models(models::ModelsArgs),
+    /// Say what this machine offers and what is missing
+    Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -48,6 +55,8 @@ impl Cli {
     /// One line that names the file or key, what was expected and what was found.
     pub fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
+            Command::Models(args) => models::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }

@@ -1,0 +1,199 @@
+//! `loupe models`: lists, fetches and checks the files of a model bundle.
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use models::{
+    bundle::{Bundle, BundleFile, DEFAULT_BUNDLE, Source},
+    cache::{Cache, FileState},
+    pull::{self, Pip, Progress},
+};
+use serde::Serialize;
+
+use super::{Outcome, print_json, print_line};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Arguments of `loupe models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the bundle's files with source, licence and state
+    List(Choice),
+    /// Fetch the files that the cache lacks, by python3's pip; does nothing when all are there
+    Pull(Choice),
+    /// Hash every file and compare it with the bundle
+    Verify(Choice),
+}
+
+#[derive(Debug, Args)]
+struct Choice {
+    /// Name of the built-in bundle, or a folder with a bundle.toml
+    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_BUNDLE)]
+    bundle: String,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// One file of a bundle, as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct FileRow<'a> {
+    role: models::bundle::Role,
+    name: &'a str,
+    path: String,
+    bytes: u64,
+    sha256: &'a str,
+    licence: &'a str,
+    source: String,
+    state: FileState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listing<'a> {
+    bundle: &'a str,
+    version: &'a str,
+    cache: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulled: Option<usize>,
+    files: Vec<FileRow<'a>>,
+}
+
+/// Runs the chosen action and returns how it ended.
+///
+/// # Errors
+/// When the bundle cannot be understood, a file cannot be had, or a file is missing or damaged (`verify`).
+pub fn run(args: &ModelsArgs) -> anyhow::Result<Outcome> {
+    match &args.action {
+        Action::List(choice) => list(choice),
+        Action::Pull(choice) => pull_files(choice),
+        Action::Verify(choice) => verify(choice),
+    }
+}
+
+fn list(choice: &Choice) -> anyhow::Result<Outcome> {
+    let (bundle, cache) = (Bundle::open(&choice.bundle)?, Cache::locate()?);
+    let listing = listing(&bundle, &cache);
+    if choice.json {
+        return print_json(&listing);
+    }
+    print_line(&format!("{} {}: {}", bundle.name, bundle.version, bundle.description))?;
+    for row in &listing.files {
+        let (role, size) = (row.role.to_string(), HumanBytes(row.bytes).to_string());
+        let FileRow { licence, name, source, .. } = row;
+        print_line(&format!("  {:<10} {role:<16} {size:>10}  {licence:<10} {name}  ({source})", word(row.state)))?;
+    }
+    print_line(&format!("cache: {}", listing.cache))?;
+    Ok(Outcome::Done)
+}
+
+fn pull_files(choice: &Choice) -> anyhow::Result<Outcome> {
+    let (bundle, cache) = (Bundle::open(&choice.bundle)?, Cache::locate()?);
+    let shown = ShownProgress::new();
+    let pulled = pull::pull(&bundle, &cache, &Pip::default(), |progress| shown.show(progress))?;
+    shown.bar.finish_and_clear();
+    if choice.json {
+        return print_json(&Listing { pulled: Some(pulled), ..listing(&bundle, &cache) });
+    }
+    let files = bundle.files_here().count();
+    print_line(&match pulled {
+        0 => format!("{}: all {files} files are in {}, nothing to do", bundle.name, cache.root().display()),
+        _ => format!("{}: pulled {pulled} of {files} files into {}", bundle.name, cache.root().display()),
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn verify(choice: &Choice) -> anyhow::Result<Outcome> {
+    let (bundle, cache) = (Bundle::open(&choice.bundle)?, Cache::locate()?);
+    let mut problems = Vec::new();
+    for file in bundle.files_here() {
+        let problem = cache.verify(&bundle, file).err().map(|error| error.to_string());
+        if !choice.json && problem.is_none() {
+            print_line(&format!("{}: SHA-256 is right", cache.path(&bundle, file).display()))?;
+        }
+        problems.push(problem);
+    }
+    let failed: Vec<String> = problems.iter().flatten().cloned().collect();
+    if choice.json {
+        let mut listing = listing(&bundle, &cache);
+        listing.files.iter_mut().zip(problems).for_each(|(row, problem)| row.problem = problem);
+        print_json(&listing)?;
+    }
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(Outcome::Done)
+}
+
+fn listing<'a>(bundle: &'a Bundle, cache: &Cache) -> Listing<'a> {
+    Listing {
+        bundle: &bundle.name,
+        version: &bundle.version,
+        cache: cache.root().display().to_string(),
+        pulled: None,
+        files: bundle.files_here().map(|file| row(bundle, cache, file)).collect(),
+    }
+}
+
+fn row<'a>(bundle: &Bundle, cache: &Cache, file: &'a BundleFile) -> FileRow<'a> {
+    FileRow {
+        role: file.role,
+        name: &file.name,
+        path: cache.path(bundle, file).display().to_string(),
+        bytes: file.bytes,
+        sha256: &file.sha256,
+        licence: &file.licence,
+        source: match &file.source {
+            Source::Pypi(source) => format!("{} {}", source.package, source.version),
+            Source::Beside {} => "beside the description".to_owned(),
+        },
+        state: cache.state(bundle, file),
+        problem: None,
+    }
+}
+
+/// Returns the state of a file in a word for a person.
+pub(super) const fn word(state: FileState) -> &'static str {
+    match state {
+        FileState::Missing => "missing",
+        FileState::Verified => "verified",
+        FileState::Unchecked => "unchecked",
+        FileState::WrongSize => "wrong size",
+    }
+}
+
+/// A progress bar on standard error; nothing where that is no terminal.
+struct ShownProgress {
+    bar: ProgressBar,
+}
+
+impl ShownProgress {
+    fn new() -> Self {
+        let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{spinner} {msg} {bytes} {elapsed}");
+        bar.set_style(style.expect("the template is constant and sound"));
+        Self { bar }
+    }
+
+    fn show(&self, progress: Progress<'_>) {
+        match progress {
+            Progress::Locked => self.bar.enable_steady_tick(TICK),
+            Progress::Fetching(file, bytes) => {
+                self.bar.set_message(format!("fetching {}", file.name));
+                self.bar.set_position(bytes);
+            }
+            Progress::Checking(file) => self.bar.set_message(format!("checking {}", file.name)),
+            Progress::Present(_) => {}
+            Progress::Stored(file) => self.bar.println(format!("{} is there and checked", file.name)),
+        }
+    }
+}
