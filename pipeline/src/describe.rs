@@ -1,0 +1,138 @@
+//! Describe: puts what the gate measured into words. The language model sees no pixels, so it may choose only how something is
+//! said: a grammar made from the facts holds every number, place and name that it can write, and what it wrote is checked
+//! against the facts again. Causes and actions come from the knowledge base, never from the model.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    findings::UNKNOWN_ANOMALY,
+    knowledge::{Entry, Knowledge},
+    report::Description,
+    stage::{Describe, StageError, Suspect},
+};
+
+mod author;
+mod check;
+mod facts;
+mod phrases;
+
+pub use author::{Author, Order, Written};
+use facts::Facts;
+use phrases::Phrases;
+
+/// The kinds of defect whose causes and actions a report lists, strongest first; more would bury the first.
+const KINDS_MAX: usize = 2;
+const SYSTEM: &str = "You write short inspection notes for factory operators. State only the facts you are given.";
+
+/// Describes suspect frames with the knowledge base and, where there is one, a language model.
+pub struct Describer {
+    knowledge: Knowledge,
+    author: Option<Box<dyn Author>>,
+    slowest: Duration,
+    rejected: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    summary: String,
+}
+
+impl std::fmt::Debug for Describer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Describer").field("rejected", &self.rejected).finish_non_exhaustive()
+    }
+}
+
+impl Describer {
+    /// Returns a describer; without an author the first of each choice of words is taken.
+    pub fn new(knowledge: Knowledge, author: Option<Box<dyn Author>>) -> Self {
+        Self { knowledge, author, slowest: Duration::ZERO, rejected: 0 }
+    }
+
+    /// Returns how many texts of the author were replaced by the plain sentence because they did not hold to the facts.
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Returns what the author wrote, when there is one, there is time for it, and its text holds to the facts.
+    fn written(&mut self, order: &Order, facts: &Facts, phrases: &Phrases) -> Result<Option<Written>, StageError> {
+        let Some(author) = &mut self.author else { return Ok(None) };
+        if facts.time_left.is_some_and(|left| left < self.slowest) {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let written = author.write(order)?;
+        self.slowest = self.slowest.max(started.elapsed());
+        let answer = serde_json::from_str::<Answer>(&written.text).map(|answer| answer.summary);
+        let checked = match answer {
+            Ok(summary) => check::against(&self.knowledge, facts, phrases, &summary).map(|()| summary),
+            Err(error) => Err(format!("no answer in JSON: {error}")),
+        };
+        match checked {
+            Ok(text) => Ok(Some(Written { text, ..written })),
+            Err(why) => {
+                self.rejected += 1;
+                tracing::warn!(rejected = self.rejected, why, "text does not hold to the facts");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Describe for Describer {
+    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Description, StageError> {
+        let facts = Facts::of(suspect);
+        let kinds = kinds(&self.knowledge, suspect);
+        let phrases = Phrases::of(&facts, kinds.first().copied(), &self.knowledge);
+        let order =
+            Order { system: SYSTEM.to_owned(), user: facts.prompt(kinds.first().copied()), pattern: phrases.pattern() };
+        let gather = |part: fn(&Entry) -> &[String]| unique(kinds.iter().flat_map(|entry| part(entry)));
+        let mut description = Description {
+            summary: phrases.plain(),
+            possible_causes: gather(|entry| &entry.likely_causes),
+            actions: gather(|entry| &entry.corrective_actions),
+            sources: gather(|entry| &entry.sources),
+            sees_pixels: false,
+            prompt_sha256: sha256(&order),
+            tokens_in: 0,
+            tokens_out: 0,
+            tokens_forced: 0,
+        };
+        if let Some(written) = self.written(&order, &facts, &phrases)? {
+            description.summary = written.text;
+            description.tokens_in = written.tokens_in;
+            description.tokens_out = written.tokens_out;
+            description.tokens_forced = written.tokens_forced;
+        }
+        Ok(description)
+    }
+}
+
+fn kinds<'a>(knowledge: &'a Knowledge, suspect: &Suspect<'_>) -> Vec<&'a Entry> {
+    let codes = unique(suspect.defects.iter().map(|defect| &defect.code));
+    let mut kinds: Vec<&Entry> = codes.iter().filter_map(|code| knowledge.entry(code)).take(KINDS_MAX).collect();
+    if kinds.is_empty() {
+        kinds.extend(knowledge.entry(UNKNOWN_ANOMALY));
+    }
+    kinds
+}
+
+fn unique<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| seen.insert(text.as_str())).cloned().collect()
+}
+
+fn sha256(order: &Order) -> String {
+    let digest = Sha256::digest(format!("{}\n{}\n{}", order.system, order.user, order.pattern));
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests;
