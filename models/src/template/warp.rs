@@ -58,7 +58,7 @@ impl Mapping {
             let places = self.x.row(row).iter().zip(self.y.row(row)).skip(border_px);
             let inner = &mut known.row_mut(row)[border_px..width - border_px];
             for (value, (&x, &y)) in inner.iter_mut().zip(places) {
-                let inside = (x > low) & (x < right) & (y > low) & (y < bottom);
+                let inside = x > low && x < right && y > low && y < bottom;
                 *value = f32::from(u8::from(inside));
             }
         }
