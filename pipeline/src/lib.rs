@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod describe;
+pub mod config;
 pub mod error;
 pub mod eval;
 pub mod findings;

@@ -1,0 +1,139 @@
+//! From values as they are written to values that can be relied on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cameras::CameraConfig;
+
+use super::{Config, ConfigError, RawConfig, RawDeadline, RawPolicy, RawStation, StationConfig, paths, sha256};
+use crate::{
+    check::QualityLimits,
+    policy::{Deadline, Policy},
+};
+
+/// Returns the checked form of `raw`, which was read from `path` and took effect as `effective`.
+pub(super) fn resolve(raw: RawConfig, path: &Path, effective: String) -> Result<Config, ConfigError> {
+    let RawConfig { data, models, cameras, stations } = raw;
+    let check = Check { path };
+    check.that("models.threads", "1 or more", models.threads.unwrap_or(1), |threads| threads > 0)?;
+    check.that("stations", "at least one", stations.len(), |count| count > 0)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let data_folder = match data.folder {
+        Some(data) => folder.join(data),
+        None => paths::data_folder()?,
+    };
+    check.cameras(&cameras, &stations)?;
+    let mut resolved = Vec::with_capacity(stations.len());
+    for (name, station) in stations {
+        let reference = match &station.reference {
+            Some(reference) => folder.join(reference),
+            None => paths::reference_folder(&data_folder, &name),
+        };
+        resolved.push(check.station(name, station, reference, &cameras)?);
+    }
+    for station in &mut resolved {
+        locate(&mut station.camera, folder);
+    }
+    Ok(Config { data_folder, models, stations: resolved, sha256: sha256(&effective), effective })
+}
+
+/// Makes the paths of `camera` relative to `folder`.
+fn locate(camera: &mut CameraConfig, folder: &Path) {
+    match camera {
+        CameraConfig::Folder(camera) => camera.paths.iter_mut().for_each(|path| *path = folder.join(&*path)),
+    }
+}
+
+struct Check<'a> {
+    path: &'a Path,
+}
+
+impl Check<'_> {
+    fn that<T: Display + Copy>(
+        &self,
+        key: &str,
+        expected: &str,
+        found: T,
+        holds: impl FnOnce(T) -> bool,
+    ) -> Result<(), ConfigError> {
+        if holds(found) { Ok(()) } else { Err(self.invalid(key, expected, found)) }
+    }
+
+    fn invalid(&self, key: &str, expected: &str, found: impl Display) -> ConfigError {
+        let (key, expected) = (key.to_owned(), expected.to_owned());
+        ConfigError::Invalid { path: self.path.to_path_buf(), key, expected, found: found.to_string() }
+    }
+
+    fn cameras(
+        &self,
+        cameras: &BTreeMap<String, CameraConfig>,
+        stations: &BTreeMap<String, RawStation>,
+    ) -> Result<(), ConfigError> {
+        let mut used = BTreeSet::new();
+        for (name, station) in stations {
+            let key = format!("stations.{name}.camera");
+            if !cameras.contains_key(&station.camera) {
+                let names: Vec<&str> = cameras.keys().map(String::as_str).collect();
+                let expected = format!("the name of a camera ({})", names.join(", "));
+                return Err(self.invalid(&key, &expected, format!("`{}`", station.camera)));
+            }
+            if !used.insert(&station.camera) {
+                let found = format!("`{}`, which another station uses", station.camera);
+                return Err(self.invalid(&key, "a camera of its own", found));
+            }
+        }
+        match cameras.keys().find(|name| !used.contains(name)) {
+            Some(name) => Err(self.invalid(&format!("cameras.{name}"), "a station that uses it", "none")),
+            None => Ok(()),
+        }
+    }
+
+    fn station(
+        &self,
+        name: String,
+        station: RawStation,
+        reference: PathBuf,
+        cameras: &BTreeMap<String, CameraConfig>,
+    ) -> Result<StationConfig, ConfigError> {
+        let RawStation { camera: camera_name, reference: _, overload, quality, policy, deadline } = station;
+        let key = format!("stations.{name}");
+        self.that(&key, "a name of letters, digits, `.`, `-` and `_`", name.as_str(), is_name)?;
+        self.limits(&key, &quality)?;
+        let policy = self.policy(&key, policy, deadline)?;
+        let camera = cameras[&camera_name].clone();
+        Ok(StationConfig { name, camera_name, camera, reference, overload, limits: quality, policy })
+    }
+
+    fn limits(&self, station: &str, limits: &QualityLimits) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("{station}.quality.{name}");
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        self.that(&key("max_saturated_ratio"), "0 to 1", limits.max_saturated_ratio, share)?;
+        self.that(&key("max_dark_ratio"), "0 to 1", limits.max_dark_ratio, share)?;
+        self.that(&key("min_focus"), "0 or more", limits.min_focus, |focus| focus >= 0.0 && focus.is_finite())
+    }
+
+    fn policy(&self, station: &str, policy: RawPolicy, deadline: Option<RawDeadline>) -> Result<Policy, ConfigError> {
+        let RawPolicy { amber_p_value, amber, rejected } = policy;
+        let key = format!("{station}.policy.amber_p_value");
+        self.that(&key, "0 to 1", amber_p_value, |p| (0.0..=1.0).contains(&p))?;
+        let deadline = match deadline {
+            None => None,
+            Some(RawDeadline { within_millis, failsafe }) => {
+                let key = format!("{station}.deadline.within_millis");
+                self.that(&key, "1 or more", within_millis, |millis| millis > 0)?;
+                Some(Deadline { within: Duration::from_millis(within_millis), failsafe })
+            }
+        };
+        Ok(Policy { amber_p_value, amber, rejected, deadline })
+    }
+}
+
+/// Returns whether `name` can name a station: it becomes a folder.
+fn is_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 64 && name.chars().all(plain)
+}
