@@ -19,12 +19,14 @@ const DARK_LUMA: u8 = 1;
 pub struct QualityLimits {
     /// Shortest side in pixels.
     pub min_side_px: u32,
-    /// Smallest difference between the darkest and the brightest pixel, in luma steps of 0..=255; below it the picture is blank.
+    /// Smallest difference between the darkest and the brightest pixel, in luma steps of 0..=255; below it the picture is blank:
+    /// the noise of a camera in the dark stays below 10.
     pub min_luma_range: u8,
     /// Smallest variance of the Laplacian of luma; 0 accepts any. What is sharp depends on the part: smooth castings have
     /// little to be sharp about, so there is no limit unless a station sets one.
     pub min_focus: f64,
-    /// Largest share of saturated pixels, in 0..=1.
+    /// Largest share of saturated pixels, in 0..=1. No limit unless a station sets one: scans of printed matter and boards are
+    /// rightly almost all white.
     pub max_saturated_ratio: f64,
     /// Largest share of dark pixels, in 0..=1.
     pub max_dark_ratio: f64,
@@ -32,7 +34,7 @@ pub struct QualityLimits {
 
 impl Default for QualityLimits {
     fn default() -> Self {
-        Self { min_side_px: 32, min_luma_range: 4, min_focus: 0.0, max_saturated_ratio: 0.98, max_dark_ratio: 0.98 }
+        Self { min_side_px: 32, min_luma_range: 10, min_focus: 0.0, max_saturated_ratio: 1.0, max_dark_ratio: 0.995 }
     }
 }
 

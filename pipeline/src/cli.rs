@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 pub mod doctor;
 pub mod models;
+pub mod config;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ enum Command {
     Models(models::ModelsArgs),
     /// Say what this machine offers and what is missing
     Doctor(doctor::DoctorArgs),
+    /// Check a configuration file or describe what one may hold
+    Config(config::ConfigArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -57,6 +60,7 @@ impl Cli {
         match self.command {
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Config(args) => config::run(args),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }

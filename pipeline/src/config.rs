@@ -3,20 +3,21 @@
 //! A `LOUPE__SECTION__KEY` variable overrides `section.key`: parts are matched without regard to case, `_` stands for `-`, and
 //! values are TOML where the key is not text.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use cameras::CameraConfig;
 use sha2::{Digest as _, Sha256};
 
-use crate::{check::QualityLimits, policy::Policy, queue::Overload};
+use crate::{
+    check::QualityLimits,
+    home::{Home, StationName},
+    policy::Policy,
+    queue::Overload,
+};
 
 mod error;
 mod keys;
 mod overrides;
-pub mod paths;
 mod raw;
 mod resolve;
 
@@ -30,7 +31,7 @@ pub const OVERRIDE_PREFIX: &str = "LOUPE__";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where everything that Loupe writes goes.
-    pub data_folder: PathBuf,
+    pub home: Home,
     /// The models that all stations share.
     pub models: RawModels,
     /// By name, in the order of the names; at least one.
@@ -44,14 +45,14 @@ pub struct Config {
 /// One checked station.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StationConfig {
-    /// Its name: letters, digits, `.`, `-` and `_`.
-    pub name: String,
+    /// Its name.
+    pub name: StationName,
     /// The name of its camera.
     pub camera_name: String,
     /// Its camera.
     pub camera: CameraConfig,
-    /// The folder of the enrolled reference.
-    pub reference: PathBuf,
+    /// The name under which its good parts are enrolled.
+    pub reference: StationName,
     /// What happens to frames that come too fast.
     pub overload: Overload,
     /// What a picture must offer to be judged.

@@ -14,6 +14,7 @@ use crate::{
     findings::Findings,
     ledger::Ticket,
     policy::Policy,
+    queue::Overload,
     report::{DecidedBy, Description, ImageQuality, ModelUse, Timing},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct StationInfo {
     /// Position among the stations of the run.
     pub(crate) index: usize,
     pub(crate) name: String,
+    pub(crate) overload: Overload,
     pub(crate) policy: Policy,
     pub(crate) calibration: Option<Calibration>,
 }

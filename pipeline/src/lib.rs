@@ -15,6 +15,7 @@ pub mod policy;
 pub mod queue;
 pub mod report;
 pub mod run;
+pub mod signals;
 pub mod stage;
 mod stages;
 

@@ -1,13 +1,13 @@
 //! A run: stations in, reports out. `inspect`, `demo`, `run` and `eval` all go through here.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use cameras::FrameSource;
 
 use crate::{
     check::QualityLimits,
     error::PipelineError,
-    inspection::{Calibration, StationInfo},
+    inspection::Calibration,
     ledger::{Ledger, LedgerEntry},
     policy::Policy,
     queue::Overload,
@@ -216,10 +216,6 @@ fn split(reference: Option<Reference>) -> (Option<Box<dyn models::Gate>>, Option
         return (None, None);
     };
     (Some(gate), Some(Calibration { decided_by, threshold_source, false_alarm_bound, id: calibration_id, models }))
-}
-
-fn info(index: usize, name: String, policy: Policy, calibration: Option<Calibration>) -> Arc<StationInfo> {
-    Arc::new(StationInfo { index, name, policy, calibration })
 }
 
 #[cfg(test)]

@@ -29,13 +29,22 @@ fn names_what_is_wrong_with_a_picture() {
         (grey(Size::new(1, 1), |_, _| 9), "too small: expected at least 32 pixels a side, found 1 x 1"),
         (grey(Size::new(200, 31), checkers), "too small: expected at least 32 pixels a side, found 200 x 31"),
         (grey(size, |x, y| if x + y == 0 { 200 } else { 0 }), "too dark: 100 % of it is black"),
-        (grey(size, |x, y| if x + y == 0 { 20 } else { 255 }), "too bright: 100 % of it is saturated"),
+        (grey(size, |x, y| ((x * 7 + y * 5) % 9) as u8), "blank: all of it is about luma 4"),
+        (grey(size, |x, y| if x + y == 0 { 20 } else { 255 }), ""),
         (grey(size, checkers), ""),
     ];
     for (frame, expected) in cases {
         assert_eq!(first_problem(&frame, &QualityLimits::default()), expected);
         assert_eq!(check(&frame, &QualityLimits::default()).ok, expected.is_empty());
     }
+}
+
+#[test]
+fn a_station_can_limit_saturation() {
+    let frame = grey(Size::new(64, 64), |x, y| if x < 6 { checkers(x, y) } else { 255 });
+    let limits = QualityLimits { max_saturated_ratio: 0.9, ..QualityLimits::default() };
+    assert_eq!(first_problem(&frame, &limits), "too bright: 91 % of it is saturated");
+    assert_eq!(first_problem(&frame, &QualityLimits::default()), "");
 }
 
 #[test]

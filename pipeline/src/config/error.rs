@@ -1,4 +1,9 @@
-use std::{io, path::Path, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::home::HomeError;
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +65,14 @@ pub enum ConfigError {
         found: String,
     },
     /// Neither the configuration nor the environment says where files go.
-    #[error("data.folder: expected a folder, or XDG_DATA_HOME or HOME in the environment, found none")]
-    NoDataFolder,
+    #[error("{}: data.folder: {source}", path.display())]
+    NoDataFolder {
+        /// The file.
+        path: PathBuf,
+        /// What the environment lacks.
+        #[source]
+        source: HomeError,
+    },
 }
 
 impl ConfigError {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::QualityLimits,
+    home::StationName,
     policy::{AmberAction, Failsafe, Policy},
     queue::Overload,
     report::Disposition,
@@ -73,9 +74,9 @@ pub enum Device {
 pub struct RawStation {
     /// Name of its camera; a camera serves one station.
     pub camera: String,
-    /// Folder of the enrolled reference; without it, `stations/<name>` in the data folder.
+    /// Name under which its good parts are enrolled; without it, its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<PathBuf>,
+    pub reference: Option<StationName>,
     /// What happens to frames that come faster than they can be judged.
     #[serde(default)]
     pub overload: Overload,

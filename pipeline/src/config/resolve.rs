@@ -3,15 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use cameras::CameraConfig;
 
-use super::{Config, ConfigError, RawConfig, RawDeadline, RawPolicy, RawStation, StationConfig, paths, sha256};
+use super::{Config, ConfigError, RawConfig, RawDeadline, RawPolicy, RawStation, StationConfig, sha256};
 use crate::{
     check::QualityLimits,
+    home::{Home, StationName},
     policy::{Deadline, Policy},
 };
 
@@ -22,23 +23,20 @@ pub(super) fn resolve(raw: RawConfig, path: &Path, effective: String) -> Result<
     check.that("models.threads", "1 or more", models.threads.unwrap_or(1), |threads| threads > 0)?;
     check.that("stations", "at least one", stations.len(), |count| count > 0)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let data_folder = match data.folder {
-        Some(data) => folder.join(data),
-        None => paths::data_folder()?,
+    let home = match data.folder {
+        Some(data) => Home::at(folder.join(data)),
+        None => Home::locate().map_err(|source| ConfigError::NoDataFolder { path: path.to_path_buf(), source })?,
     };
     check.cameras(&cameras, &stations)?;
     let mut resolved = Vec::with_capacity(stations.len());
     for (name, station) in stations {
-        let reference = match &station.reference {
-            Some(reference) => folder.join(reference),
-            None => paths::reference_folder(&data_folder, &name),
-        };
-        resolved.push(check.station(name, station, reference, &cameras)?);
+        let name = check.name(&name)?;
+        resolved.push(check.station(name, station, &cameras)?);
     }
     for station in &mut resolved {
         locate(&mut station.camera, folder);
     }
-    Ok(Config { data_folder, models, stations: resolved, sha256: sha256(&effective), effective })
+    Ok(Config { home, models, stations: resolved, sha256: sha256(&effective), effective })
 }
 
 /// Makes the paths of `camera` relative to `folder`.
@@ -92,19 +90,23 @@ impl Check<'_> {
         }
     }
 
+    fn name(&self, name: &str) -> Result<StationName, ConfigError> {
+        let expected = "a name of 1 to 64 letters, digits, `.`, `-` and `_`";
+        name.parse().map_err(|_bad_name| self.invalid(&format!("stations.{name}"), expected, format!("`{name}`")))
+    }
+
     fn station(
         &self,
-        name: String,
+        name: StationName,
         station: RawStation,
-        reference: PathBuf,
         cameras: &BTreeMap<String, CameraConfig>,
     ) -> Result<StationConfig, ConfigError> {
-        let RawStation { camera: camera_name, reference: _, overload, quality, policy, deadline } = station;
+        let RawStation { camera: camera_name, reference, overload, quality, policy, deadline } = station;
         let key = format!("stations.{name}");
-        self.that(&key, "a name of letters, digits, `.`, `-` and `_`", name.as_str(), is_name)?;
         self.limits(&key, &quality)?;
-        let policy = self.policy(&key, policy, deadline)?;
+        let policy = self.policy(&key, &policy, deadline.as_ref())?;
         let camera = cameras[&camera_name].clone();
+        let reference = reference.unwrap_or_else(|| name.clone());
         Ok(StationConfig { name, camera_name, camera, reference, overload, limits: quality, policy })
     }
 
@@ -116,13 +118,13 @@ impl Check<'_> {
         self.that(&key("min_focus"), "0 or more", limits.min_focus, |focus| focus >= 0.0 && focus.is_finite())
     }
 
-    fn policy(&self, station: &str, policy: RawPolicy, deadline: Option<RawDeadline>) -> Result<Policy, ConfigError> {
-        let RawPolicy { amber_p_value, amber, rejected } = policy;
+    fn policy(&self, station: &str, policy: &RawPolicy, deadline: Option<&RawDeadline>) -> Result<Policy, ConfigError> {
+        let RawPolicy { amber_p_value, amber, rejected } = *policy;
         let key = format!("{station}.policy.amber_p_value");
         self.that(&key, "0 to 1", amber_p_value, |p| (0.0..=1.0).contains(&p))?;
         let deadline = match deadline {
             None => None,
-            Some(RawDeadline { within_millis, failsafe }) => {
+            Some(&RawDeadline { within_millis, failsafe }) => {
                 let key = format!("{station}.deadline.within_millis");
                 self.that(&key, "1 or more", within_millis, |millis| millis > 0)?;
                 Some(Deadline { within: Duration::from_millis(within_millis), failsafe })
@@ -130,10 +132,4 @@ impl Check<'_> {
         };
         Ok(Policy { amber_p_value, amber, rejected, deadline })
     }
-}
-
-/// Returns whether `name` can name a station: it becomes a folder.
-fn is_name(name: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    !name.is_empty() && !name.starts_with('.') && name.len() <= 64 && name.chars().all(plain)
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use cameras::FolderMode;
 use serde_json::Value;
@@ -31,10 +31,10 @@ fn configs_folder() -> PathBuf {
 #[test]
 fn fills_in_defaults_and_resolves_paths() {
     let config = parse(LINE, &[]).unwrap();
-    assert_eq!(config.data_folder, Path::new("/data"));
+    assert_eq!(config.home.root(), Path::new("/data"));
     assert_eq!(config.models, RawModels::default());
     let [station] = config.stations.as_slice() else { panic!("{config:?}") };
-    assert_eq!(station.reference, Path::new("/data/stations/press-4"));
+    assert_eq!((station.name.as_str(), station.reference.as_str()), ("press-4", "press-4"));
     let CameraConfig::Folder(camera) = &station.camera;
     assert_eq!((camera.paths.as_slice(), camera.mode), ([PathBuf::from("conf/in")].as_slice(), FolderMode::Once));
     assert_eq!((&station.policy, &station.limits), (&Policy::default(), &QualityLimits::default()));
@@ -111,7 +111,7 @@ fn refuses_values_that_cannot_be() {
         ("[cameras.b]\ntype = 'folder'\npaths = []", "cameras.b: expected a station that uses it, found none"),
         (
             "[cameras.b]\ntype = 'folder'\npaths = []\n[stations.'../x']\ncamera = 'b'",
-            "stations.../x: expected a name of letters, digits, `.`, `-` and `_`, found ../x",
+            "stations.../x: expected a name of 1 to 64 letters, digits, `.`, `-` and `_`, found `../x`",
         ),
     ];
     for (line, expected) in cases {
@@ -141,7 +141,7 @@ fn the_environment_overrides_keys() {
     .unwrap();
     let models = RawModels { threads: Some(4), bundle: "7".to_owned(), describe: false, ..RawModels::default() };
     assert_eq!(config.models, models);
-    assert_eq!(config.data_folder, Path::new("/elsewhere"));
+    assert_eq!(config.home.root(), Path::new("/elsewhere"));
     let station = &config.stations[0];
     let deadline = Deadline { within: Duration::from_millis(250), failsafe: Failsafe::Review };
     assert_eq!((station.policy.amber, &station.policy.deadline), (AmberAction::Review, &Some(deadline)));
@@ -156,8 +156,8 @@ fn an_override_of_nothing_is_refused_by_name() {
         ("LOUPE__MODELS__THRAEDS", "4", "unknown key `thraeds`, expected `threads`"),
         ("LOUPE__MODLES__THREADS", "4", "unknown key `modles`, expected `models`"),
         ("LOUPE__MODELS__THREADS", "many", "invalid type: string \"many\", expected u16"),
-        ("LOUPE__", "4", "unknown key ``, expected `data`"),
-        ("LOUPE__MODELS__THREADS__MORE", "4", "names no key"),
+        ("LOUPE__", "4", "unknown key ``, expected one of `cameras`, `data`, `models`, `stations`"),
+        ("LOUPE__MODELS__THREADS__MORE", "4", "unknown key `more`, expected no keys here"),
     ];
     for (variable, value, expected) in cases {
         let error = parse(LINE, &[(variable, value)]).unwrap_err();

@@ -45,7 +45,7 @@ impl Script {
 }
 
 impl FrameSource for Script {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "script"
     }
 
@@ -325,6 +325,29 @@ fn describes_suspects_only_and_a_verdict_outlives_its_text() {
     let (pass, fail) = (Verdict::Pass, Verdict::Fail);
     assert_eq!(described, [(pass, false), (pass, false), (fail, true), (fail, false)]);
     assert!(reports[3].reason.ends_with("; not described: out of words"), "{}", reports[3].reason);
+}
+
+#[test]
+fn a_busy_describer_does_not_hold_up_fresh_verdicts() {
+    let memory = Memory::default();
+    let source = Script { pace: Duration::from_millis(5), ..Script::good(30) };
+    let every_third = |frame| Ok(if frame % 3 == 0 { 2.0 } else { 0.5 });
+    let station =
+        Station::new("press", Box::new(source)).overload(Overload::Freshest).reference(Some(reference(every_third)));
+    let writer = Writer(|| {
+        thread::sleep(Duration::from_millis(100));
+        Ok(())
+    });
+    pipeline(station).describer(Box::new(writer)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let reports = memory.reports.lock().unwrap();
+    let passed = reports.iter().filter(|report| report.verdict == Verdict::Pass);
+    assert!(passed.clone().count() >= 10 && passed.clone().all(|report| report.timing_ms.total < 90.0));
+    let (described, busy): (Vec<_>, Vec<_>) = reports
+        .iter()
+        .filter(|report| report.verdict == Verdict::Fail)
+        .partition(|report| report.description.is_some());
+    assert!(!described.is_empty() && !busy.is_empty(), "{} {}", described.len(), busy.len());
+    assert!(busy.iter().all(|report| report.reason.ends_with("the describer was busy with an earlier part")));
 }
 
 #[test]

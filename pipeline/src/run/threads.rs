@@ -1,17 +1,17 @@
 //! Which thread does what, and the queues between them.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use models::Gate;
 
-use super::{Pipeline, RunEnd, RunError, RunSummary, Station, crew::Crew, info, split};
+use super::{Pipeline, RunEnd, RunError, RunSummary, Station, crew::Crew, split};
 use crate::{
     error::PipelineError,
-    inspection::Inspection,
+    inspection::{Inspection, StationInfo},
     ledger::{Ledger, LedgerEntry},
     queue::{Lanes, Receiver, queue},
-    stage::{Record, Stop},
+    stage::{Describe, Record, Stop},
     stages::{
         capture::Capture,
         check,
@@ -53,20 +53,15 @@ pub(super) fn run(pipeline: Pipeline, record: Box<dyn Record>, stop: &Stop) -> R
 
 fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &Stop) -> Result<(), PipelineError> {
     let Pipeline { config_sha256, stations, encoder, catalogue, describer, on_report } = pipeline;
-    let (to_describe, described) = bounded(QUEUE_FRAMES);
     let (to_decide, decided) = bounded(QUEUE_FRAMES);
     let (to_record, recorded) = bounded(QUEUE_FRAMES);
     let (gates, lanes) = start_stations(crew, stations, stop)?;
+    let to_describe = start_describer(crew, describer, &to_decide, stop)?;
 
     let input = Lanes::new(lanes);
-    let look = Look { stop: stop.clone(), encoder, gates, catalogue, input, output: to_describe };
+    let look = Look { stop: stop.clone(), encoder, gates, catalogue, input, to_describe, to_decide };
     crew.start("look".to_owned(), move || {
         look.run();
-        Ok(())
-    })?;
-    let stopped = stop.clone();
-    crew.start("describe".to_owned(), move || {
-        describe::run(&stopped, describer, &described, &to_decide);
         Ok(())
     })?;
     let stopped = stop.clone();
@@ -76,6 +71,22 @@ fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &St
     })?;
     let recorder = Recorder { stop: stop.clone(), record, on_report, input: recorded };
     crew.start("record".to_owned(), move || recorder.run().map_err(|source| PipelineError::RecordFailed { source }))
+}
+
+fn start_describer(
+    crew: &mut Crew,
+    describer: Option<Box<dyn Describe>>,
+    to_decide: &Sender<Inspection>,
+    stop: &Stop,
+) -> Result<Option<Sender<Inspection>>, PipelineError> {
+    let Some(describer) = describer else { return Ok(None) };
+    let (to_describe, input) = bounded(QUEUE_FRAMES);
+    let (stop, output) = (stop.clone(), to_decide.clone());
+    crew.start("describe".to_owned(), move || {
+        describe::run(&stop, describer, &input, &output);
+        Ok(())
+    })?;
+    Ok(Some(to_describe))
 }
 
 type Gates = Vec<Option<Box<dyn Gate>>>;
@@ -95,7 +106,7 @@ fn start_stations(
         let (to_look, checked) = queue(overload, QUEUE_FRAMES);
         lanes.push(checked);
 
-        let info = info(index, name.clone(), policy, calibration);
+        let info = Arc::new(StationInfo { index, name: name.clone(), overload, policy, calibration });
         let capture = Capture { station: info, source, ledger, stop: stop.clone(), output: to_check };
         let station = name.clone();
         crew.start(format!("capture {name}"), move || {

@@ -13,15 +13,11 @@ use crate::{
 /// Describes every suspect frame until no more can come; the others pass through.
 pub(crate) fn run(
     stop: &Stop,
-    mut describer: Option<Box<dyn Describe>>,
+    mut describer: Box<dyn Describe>,
     input: &Receiver<Inspection>,
     output: &Sender<Inspection>,
 ) {
-    pump(stop, input, output, |inspection| {
-        if let Some(describer) = &mut describer {
-            describe(describer.as_mut(), inspection);
-        }
-    });
+    pump(stop, input, output, |inspection| describe(describer.as_mut(), inspection));
 }
 
 fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use models::Gate;
 
+use super::capture::Gone;
 use crate::{
     findings::findings,
     inspection::{Inspection, millis},
     ledger::DropReason,
-    queue::Lanes,
+    queue::{Lanes, Overload},
     stage::{Catalogue, Encode, StageError, Stop},
 };
 
@@ -21,7 +22,9 @@ pub(crate) struct Look {
     pub(crate) gates: Vec<Option<Box<dyn Gate>>>,
     pub(crate) catalogue: Option<Box<dyn Catalogue>>,
     pub(crate) input: Lanes<Inspection>,
-    pub(crate) output: Sender<Inspection>,
+    /// `None` where nothing is put into words.
+    pub(crate) to_describe: Option<Sender<Inspection>>,
+    pub(crate) to_decide: Sender<Inspection>,
 }
 
 impl Look {
@@ -33,9 +36,31 @@ impl Look {
                 continue;
             }
             self.look(&mut inspection);
-            if self.output.send(inspection).is_err() {
+            if self.hand_over(inspection).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Where every frame counts, all take the same way and keep their order. Where the freshest counts, verdicts must not wait
+    /// for text: what is not suspect goes past the describer, and so does a suspect frame while the describer is busy.
+    fn hand_over(&self, inspection: Inspection) -> Result<(), Gone> {
+        let Some(to_describe) = &self.to_describe else {
+            return self.to_decide.send(inspection).map_err(|_unsent| Gone);
+        };
+        if inspection.station.overload == Overload::EveryFrame {
+            return to_describe.send(inspection).map_err(|_unsent| Gone);
+        }
+        if !inspection.is_suspect() {
+            return self.to_decide.send(inspection).map_err(|_unsent| Gone);
+        }
+        match to_describe.try_send(inspection) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(mut inspection)) => {
+                inspection.undescribed = Some("the describer was busy with an earlier part".to_owned());
+                self.to_decide.send(inspection).map_err(|_unsent| Gone)
+            }
+            Err(TrySendError::Disconnected(_unsent)) => Err(Gone),
         }
     }
 
