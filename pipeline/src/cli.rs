@@ -7,9 +7,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
 pub mod doctor;
 pub mod models;
-pub mod config;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
 #[derive(Debug, Parser)]

@@ -2,8 +2,8 @@
 
 pub mod check;
 pub mod cli;
-pub mod describe;
 pub mod config;
+pub mod describe;
 pub mod error;
 pub mod eval;
 pub mod findings;

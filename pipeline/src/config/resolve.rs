@@ -43,6 +43,7 @@ pub(super) fn resolve(raw: RawConfig, path: &Path, effective: String) -> Result<
 fn locate(camera: &mut CameraConfig, folder: &Path) {
     match camera {
         CameraConfig::Folder(camera) => camera.paths.iter_mut().for_each(|path| *path = folder.join(&*path)),
+        CameraConfig::Synthetic(_) => {}
     }
 }
 

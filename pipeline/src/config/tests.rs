@@ -1,4 +1,8 @@
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use cameras::FolderMode;
 use serde_json::Value;
@@ -24,6 +28,11 @@ fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     Config::parse(text, Path::new("conf/line.toml"), variables).map_err(|error| error.to_string())
 }
 
+fn folder(camera: &CameraConfig) -> &cameras::FolderConfig {
+    let CameraConfig::Folder(folder) = camera else { panic!("{camera:?}") };
+    folder
+}
+
 fn configs_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
 }
@@ -35,7 +44,7 @@ fn fills_in_defaults_and_resolves_paths() {
     assert_eq!(config.models, RawModels::default());
     let [station] = config.stations.as_slice() else { panic!("{config:?}") };
     assert_eq!((station.name.as_str(), station.reference.as_str()), ("press-4", "press-4"));
-    let CameraConfig::Folder(camera) = &station.camera;
+    let camera = folder(&station.camera);
     assert_eq!((camera.paths.as_slice(), camera.mode), ([PathBuf::from("conf/in")].as_slice(), FolderMode::Once));
     assert_eq!((&station.policy, &station.limits), (&Policy::default(), &QualityLimits::default()));
 }
@@ -145,7 +154,7 @@ fn the_environment_overrides_keys() {
     let station = &config.stations[0];
     let deadline = Deadline { within: Duration::from_millis(250), failsafe: Failsafe::Review };
     assert_eq!((station.policy.amber, &station.policy.deadline), (AmberAction::Review, &Some(deadline)));
-    let CameraConfig::Folder(camera) = &station.camera;
+    let camera = folder(&station.camera);
     assert_eq!(camera.paths, [Path::new("conf/a"), Path::new("conf/b")]);
     assert_ne!(config.sha256, parse(LINE, &[]).unwrap().sha256);
 }
@@ -172,9 +181,13 @@ fn the_effective_configuration_reads_back_as_itself() {
     assert_eq!(config.sha256.len(), 64);
 }
 
-/// Returns every key that `schema` knows and that `table` does not show.
+fn tag(table: &Table) -> Option<&str> {
+    table.get("type").and_then(toml::Value::as_str)
+}
+
+/// Returns every key that `schema` knows and that `table` does not show; of tables with names, one of each kind must show it.
 fn missing(table: &Table, schema: &Value, root: &Value, path: &str) -> BTreeSet<String> {
-    let shape = keys::shape(schema, root, table.get("type").and_then(toml::Value::as_str));
+    let shape = keys::shape(schema, root, tag(table));
     let mut missing = BTreeSet::new();
     for (key, schema) in &shape.keys {
         let path = format!("{path}.{key}");
@@ -184,11 +197,13 @@ fn missing(table: &Table, schema: &Value, root: &Value, path: &str) -> BTreeSet<
             Some(_) => {}
         }
     }
-    if let Some(schema) = shape.named {
-        for (name, value) in table {
-            missing.extend(self::missing(value.as_table().unwrap(), schema, root, &format!("{path}.{name}")));
-        }
+    let Some(schema) = shape.named else { return missing };
+    let mut by_kind: BTreeMap<Option<&str>, BTreeSet<String>> = BTreeMap::new();
+    for inner in table.values().map(|value| value.as_table().unwrap()) {
+        let lacks = self::missing(inner, schema, root, &format!("{path}.*"));
+        by_kind.entry(tag(inner)).and_modify(|all| all.retain(|key| lacks.contains(key))).or_insert(lacks);
     }
+    missing.extend(by_kind.into_values().flatten());
     missing
 }
 
