@@ -132,6 +132,11 @@ impl Template {
         &self.options
     }
 
+    /// Returns the scores of good parts that the threshold rests on; `None` with one golden image.
+    pub const fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
     /// Returns the score above which a frame is rejected, in units of the noise of good parts.
     pub fn threshold(&self) -> f32 {
         self.calibration.as_ref().map_or(UNCALIBRATED_THRESHOLD, |c| c.threshold().max(MIN_THRESHOLD))

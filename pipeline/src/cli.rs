@@ -9,11 +9,14 @@ use clap::{Parser, Subcommand};
 
 pub mod config;
 pub mod doctor;
+mod enroll;
+mod inspect;
 pub mod models;
+mod summary;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
 #[derive(Debug, Parser)]
-#[command(name = "loupe", version, about, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "loupe", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 error, 2 usage, 3 a defect was found (only with --fail-on-defect).\n\
     First steps: `loupe demo`, then `loupe enroll --station NAME --good DIR` and `loupe inspect --station NAME PICTURE...`.")]
 pub struct Cli {
@@ -29,6 +32,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Check a configuration file or describe what one may hold
     Config(config::ConfigArgs),
+    /// Learn what good looks like, calibrate, and explain the threshold
+    Enroll(enroll::EnrollArgs),
+    /// Judge pictures: one report for each
+    Inspect(inspect::InspectArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -61,6 +68,8 @@ impl Cli {
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Config(args) => config::run(args),
+            Command::Enroll(args) => args.run(),
+            Command::Inspect(args) => args.run(),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }

@@ -17,8 +17,8 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            // Nothing is left to be done when even standard error is gone.
-            writeln!(io::stderr(), "loupe: {error:#}").ok();
+            // The outermost message names its causes. Nothing is left to be done when even standard error is gone.
+            writeln!(io::stderr(), "loupe: {error}").ok();
             ExitCode::FAILURE
         }
     }
