@@ -54,6 +54,37 @@ pub struct Report {
     pub timing_ms: Timing,
 }
 
+impl Report {
+    /// Returns the JSON Schema of a report, as published in `configs/report.schema.json`.
+    pub fn json_schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
+
+    /// Returns name and value of a field that is no finite number, which JSON could not hold; `None` when all are.
+    pub fn non_finite(&self) -> Option<(&'static str, f64)> {
+        self.numbers().into_iter().find(|(_, value)| !value.is_finite())
+    }
+
+    fn numbers(&self) -> Vec<(&'static str, f64)> {
+        let Timing { queue, check, encode, gate, describe, total } = self.timing_ms;
+        let mut numbers = vec![("timing_ms.queue", queue), ("timing_ms.total", total)];
+        let steps = [("check", check), ("encode", encode), ("gate", gate), ("describe", describe)];
+        numbers.extend(steps.into_iter().filter_map(|(name, millis)| Some((name, millis?))));
+        numbers.extend(self.defects.iter().map(|defect| ("defects.strength", defect.strength)));
+        if let Some(Score { raw, calibrated_p, threshold, false_alarm_bound, .. }) = &self.score {
+            numbers.extend([("score.raw", *raw), ("score.threshold", *threshold)]);
+            numbers.extend(calibrated_p.map(|p| ("score.calibrated_p", p)));
+            numbers.extend(false_alarm_bound.map(|bound| ("score.false_alarm_bound", bound)));
+        }
+        if let Some(ImageQuality { focus, mean_luma, saturated_ratio, dark_ratio, .. }) = self.image_quality {
+            numbers.extend([("image_quality.focus", focus), ("image_quality.mean_luma", mean_luma)]);
+            numbers
+                .extend([("image_quality.saturated_ratio", saturated_ratio), ("image_quality.dark_ratio", dark_ratio)]);
+        }
+        numbers
+    }
+}
+
 /// Where a picture came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
@@ -73,10 +104,8 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Times {
     /// The picture was taken or read.
-    #[schemars(with = "String")]
     pub captured: Timestamp,
     /// The verdict was reached.
-    #[schemars(with = "String")]
     pub judged: Timestamp,
 }
 
@@ -98,7 +127,7 @@ pub struct ImageQuality {
 }
 
 /// What Loupe says about the part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Looks like the good samples.
@@ -109,6 +138,21 @@ pub enum Verdict {
     Review,
     /// The picture cannot be judged; never a pass.
     Invalid,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pass, Self::Fail, Self::Review, Self::Invalid];
+
+    /// Returns its name in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Review => "review",
+            Self::Invalid => "invalid",
+        }
+    }
 }
 
 /// What the policy proposes to do with the part.
@@ -258,6 +302,16 @@ pub enum EvidenceKind {
     Overlay,
 }
 
+impl EvidenceKind {
+    /// Returns its name in a report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Overlay => "overlay",
+        }
+    }
+}
+
 /// Milliseconds that each step took; absent when the step did not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timing {
@@ -274,3 +328,6 @@ pub struct Timing {
     /// From capture to verdict.
     pub total: f64,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
