@@ -8,10 +8,12 @@ use std::{
 use clap::{Parser, Subcommand};
 
 pub mod config;
+mod demo;
 pub mod doctor;
 mod enroll;
 mod inspect;
 pub mod models;
+mod progress;
 mod summary;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
@@ -26,6 +28,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the whole path on pictures that Loupe makes itself
+    Demo(demo::DemoArgs),
     /// List, fetch or check the model files
     Models(models::ModelsArgs),
     /// Say what this machine offers and what is missing
@@ -68,6 +72,7 @@ impl Cli {
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Config(args) => config::run(args),
+            Command::Demo(args) => args.run(),
             Command::Enroll(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),

@@ -1,0 +1,206 @@
+//! `loupe demo`: the whole path on pictures that Loupe makes itself.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cameras::{DefectKind, Frame, FrameId, Rect, SyntheticConfig, SyntheticLine, SyntheticSource};
+use clap::Args;
+use models::{Template, TemplateOptions};
+
+use super::{Outcome, print_json, print_line, progress};
+use crate::{
+    Pipeline, RunSummary, Station, Stop,
+    enrolment::{self, Learned, StationCard},
+    evidence::EvidencePolicy,
+    home::{Home, StationName},
+    kit::{Kit, Text, settings_sha256},
+    recorder::{Recorder, SharedRecorder},
+    report::{Report, Verdict},
+    signals::SignalWatch,
+    store::RunInfo,
+};
+
+/// Arguments of `loupe demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Where the demo's station, database, evidence and report go
+    #[arg(long, value_name = "DIR", default_value = "loupe-demo")]
+    output: PathBuf,
+    /// Boards to inspect
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    frames: u64,
+    /// Good boards to learn from
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=200))]
+    golden: u64,
+    /// Where every random choice starts; the same seed gives the same boards
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    seed: u64,
+    /// Leave the language model out: plain sentences instead of chosen ones
+    #[arg(long)]
+    no_text: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A third of the boards are bad, so that a short demo shows every kind.
+const DEFECT_RATIO: f64 = 0.35;
+
+/// What the demo knows about one board and what Loupe said.
+struct Judged {
+    truth: Option<DefectKind>,
+    verdict: Verdict,
+    /// A found region overlaps the true one.
+    located: bool,
+}
+
+/// Scores of the demo, as printed.
+#[derive(Debug, serde::Serialize)]
+struct Findings {
+    boards: usize,
+    /// By kind of defect: bad boards, those rejected, those whose defect was also located.
+    kinds: BTreeMap<&'static str, [usize; 3]>,
+    good: usize,
+    good_passed: usize,
+    frames_per_s: f64,
+    ledger: Vec<crate::ledger::LedgerEntry>,
+    report: PathBuf,
+}
+
+impl DemoArgs {
+    /// Makes boards, learns the good ones, inspects the rest and writes a report.
+    ///
+    /// # Errors
+    /// When the output folder cannot be written or a model file is damaged.
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        let home = Home::at(&self.output);
+        let name: StationName = "synthetic-line".parse()?;
+        let card = self.enrol(&home, &name)?;
+        self.say(&format!("learned {} good boards: {}", card.golden_images, card.explanation))?;
+        let findings = self.inspect(&home, &card)?;
+        if self.json {
+            return print_json(&findings);
+        }
+        print_findings(&findings)?;
+        Ok(Outcome::Done)
+    }
+
+    fn say(&self, line: &str) -> std::io::Result<()> {
+        if self.json { Ok(()) } else { print_line(line) }
+    }
+
+    fn enrol(&self, home: &Home, name: &StationName) -> anyhow::Result<StationCard> {
+        let line = SyntheticLine::new(self.seed, 0.0);
+        let bar = progress::bar(self.golden, "drawing good boards");
+        let golden: Vec<Frame> = (0..self.golden)
+            .map(|seq| {
+                bar.inc(1);
+                let picture = line.golden(seq).picture;
+                Frame::from_rgb_image(FrameId { source: "golden".into(), seq }, picture)
+            })
+            .collect();
+        bar.finish_and_clear();
+        let bar = progress::spinner("learning what good looks like");
+        let learned = Template::from_golden(&golden, TemplateOptions::default())?;
+        bar.finish_and_clear();
+        let learned = Learned::Template(Box::new(learned));
+        Ok(enrolment::save(home, name, "synthetic board", (&learned, golden.len()))?)
+    }
+
+    fn inspect(&self, home: &Home, card: &StationCard) -> anyhow::Result<Findings> {
+        let config = SyntheticConfig {
+            seed: self.seed,
+            defect_ratio: DEFECT_RATIO,
+            frames: Some(self.frames),
+            interval_millis: 0,
+        };
+        let source = SyntheticSource::open(&config, "synthetic")?;
+        let line = source.line();
+        let settings = toml::to_string_pretty(&config)?;
+        let recorder = SharedRecorder::new(Recorder::open(
+            home.root(),
+            RunInfo::new("Demo: a synthetic line of circuit boards", settings.clone()),
+            EvidencePolicy::Suspects,
+        )?);
+        let judged = Arc::new(Mutex::new(Vec::new()));
+        let bar = progress::bar(self.frames, "inspecting");
+        let stop = Stop::default();
+        let _signals = SignalWatch::start(stop.clone())?;
+        let station = Station::new(card.name.as_str(), Box::new(source)).reference(Some(card.reference(home)?));
+        let kit = Kit::open(if self.no_text { Text::Plain } else { Text::Written })?;
+        let pipeline = kit.equip(Pipeline::new(settings_sha256(&[&settings])).station(station));
+        let shared = (Arc::clone(&judged), bar.clone());
+        let summary = pipeline
+            .on_report(move |report| {
+                shared.0.lock().unwrap_or_else(PoisonError::into_inner).push(judge(report, line));
+                shared.1.inc(1);
+            })
+            .run(Box::new(recorder.clone()), &stop)?;
+        bar.finish_and_clear();
+        let report = recorder.lock().finish(&summary.ledger)?;
+        let judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(findings(&judged, &summary, report))
+    }
+}
+
+fn judge(report: &Report, line: SyntheticLine) -> Judged {
+    let truth = line.truth(report.source.frame);
+    let hits = |rect: Rect| report.defects.iter().any(|defect| defect.bbox.iou(rect) > 0.0);
+    Judged {
+        located: truth.as_ref().is_some_and(|truth| hits(truth.rect_in_frame)),
+        truth: truth.map(|truth| truth.kind),
+        verdict: report.verdict,
+    }
+}
+
+fn findings(judged: &[Judged], summary: &RunSummary, report: PathBuf) -> Findings {
+    let mut kinds = BTreeMap::new();
+    for one in judged {
+        let Some(kind) = one.truth else { continue };
+        let row: &mut [usize; 3] = kinds.entry(kind.code()).or_default();
+        let rejected = one.verdict == Verdict::Fail;
+        row[0] += 1;
+        row[1] += usize::from(rejected);
+        row[2] += usize::from(rejected && one.located);
+    }
+    let good: Vec<_> = judged.iter().filter(|one| one.truth.is_none()).collect();
+    let elapsed_secs = summary.elapsed.as_secs_f64();
+    Findings {
+        boards: judged.len(),
+        kinds,
+        good: good.len(),
+        good_passed: good.iter().filter(|one| one.verdict == Verdict::Pass).count(),
+        frames_per_s: if elapsed_secs > 0.0 { judged.len() as f64 / elapsed_secs } else { 0.0 },
+        ledger: summary.ledger.clone(),
+        report,
+    }
+}
+
+fn print_findings(findings: &Findings) -> std::io::Result<()> {
+    print_line("")?;
+    print_line("defect             boards  rejected  located")?;
+    for (code, [boards, rejected, located]) in &findings.kinds {
+        print_line(&format!("{code:<18} {boards:>6}  {rejected:>8}  {located:>7}"))?;
+    }
+    let Findings { good, good_passed, .. } = findings;
+    print_line(&format!("{:<18} {good:>6}  {:>8}", "(good)", good - good_passed))?;
+    print_line("")?;
+    print_line(&format!(
+        "{} boards, {:.1} a second, the drawing of the boards included",
+        findings.boards, findings.frames_per_s
+    ))?;
+    for entry in &findings.ledger {
+        print_line(&format!(
+            "ledger {}: {} captured = {} reported + {} dropped + {} in flight",
+            entry.camera,
+            entry.captured,
+            entry.reported,
+            entry.dropped_total(),
+            entry.in_flight
+        ))?;
+    }
+    print_line(&format!("report: {}", findings.report.display()))
+}

@@ -1,0 +1,27 @@
+//! Progress on a terminal; nothing where standard error is none.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Returns a bar over `total` steps of `what`, with the time that is left.
+pub(super) fn bar(total: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<24} {wide_bar} {pos}/{len} {eta:>4}")
+        .expect("the template is a constant that a test draws");
+    ProgressBar::new(total).with_style(style).with_message(what)
+}
+
+/// Returns a sign of life for work of unknown length.
+pub(super) fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_template_is_valid() {
+        super::bar(3, "counting").inc(1);
+    }
+}
