@@ -9,6 +9,7 @@ pub mod disk;
 mod error;
 mod features;
 mod gate;
+pub mod gguf;
 pub mod onnx;
 pub mod ort_engine;
 pub mod pull;

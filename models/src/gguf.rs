@@ -1,0 +1,204 @@
+//! Reads GGUF files (versions 2 and 3): metadata, tensor directory, and tensors in place through a memory map.
+//!
+//! Every size in the file is checked against the file's length before it is used, so no file makes the reader panic or
+//! allocate more than the file's own size would justify.
+
+mod blocks;
+mod parse;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use memmap2::Mmap;
+
+use crate::ModelError;
+
+pub use blocks::Format;
+pub(crate) use blocks::half_to_f32;
+pub use parse::Value;
+
+/// An open GGUF file.
+#[derive(Debug)]
+pub struct Gguf {
+    path: PathBuf,
+    map: Mmap,
+    contents: parse::Contents,
+}
+
+/// Where a tensor lies in the file and how it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TensorInfo {
+    row_len: usize,
+    rows: usize,
+    format: Format,
+    bytes: Range<usize>,
+}
+
+/// A matrix in the file: `[rows, row_len]`, row-major; a vector has one row. Rows of quantised formats are whole blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Number of rows; of a linear layer, its outputs.
+    pub rows: usize,
+    /// Values in a row; of a linear layer, its inputs.
+    pub row_len: usize,
+    /// How the values are stored.
+    pub format: Format,
+    /// `rows * format.bytes_for(row_len)` bytes.
+    pub data: &'a [u8],
+}
+
+impl Matrix<'_> {
+    /// Returns the bytes of one row, `None` past the last.
+    pub fn row(&self, row: usize) -> Option<&[u8]> {
+        let size = self.format.bytes_for(self.row_len)?;
+        self.data.get(row.checked_mul(size)?..)?.get(..size)
+    }
+
+    /// Writes the values of one row to `out`, which holds `row_len` of them, and returns whether there is such a row.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) -> bool {
+        let Some(bytes) = self.row(row).filter(|_| out.len() == self.row_len) else { return false };
+        blocks::dequantize(self.format, bytes, out);
+        true
+    }
+
+    /// Returns all values, `[rows, row_len]`, row-major.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.rows * self.row_len];
+        blocks::dequantize(self.format, self.data, &mut values);
+        values
+    }
+}
+
+impl Gguf {
+    /// Returns the file at `path`, checked from end to end except for the values of its tensors.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped, is no GGUF file, is cut short, or holds a tensor format that Loupe does not know.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let map = map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let contents = parse::parse(&map).map_err(|flaw| flaw.in_file(path))?;
+        Ok(Self { path: path.to_owned(), map, contents })
+    }
+
+    /// Returns the path that the file was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns all metadata by key.
+    pub fn metadata(&self) -> &BTreeMap<String, Value> {
+        &self.contents.metadata
+    }
+
+    /// Returns the metadata value `key` as a count.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else than a whole number that is not negative.
+    pub fn count(&self, key: &str) -> Result<usize, ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Integer(value)) => {
+                usize::try_from(*value).map_err(|_| self.flaw(key, "a count", &value.to_string()))
+            }
+            other => Err(self.flaw(key, "a count", describe(other))),
+        }
+    }
+
+    /// Returns the metadata value `key` as a float.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else than a finite float.
+    pub fn float(&self, key: &str) -> Result<f32, ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Float(value)) if value.is_finite() => Ok(*value as f32),
+            other => Err(self.flaw(key, "a finite float", describe(other))),
+        }
+    }
+
+    /// Returns the metadata value `key` as text.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else than text.
+    pub fn text(&self, key: &str) -> Result<&str, ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Text(value)) => Ok(value),
+            other => Err(self.flaw(key, "text", describe(other))),
+        }
+    }
+
+    /// Returns the metadata value `key` as a list of texts.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else.
+    pub fn texts(&self, key: &str) -> Result<&[String], ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Texts(values)) => Ok(values),
+            other => Err(self.flaw(key, "a list of texts", describe(other))),
+        }
+    }
+
+    /// Returns the metadata value `key` as a list of whole numbers.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else.
+    pub fn integers(&self, key: &str) -> Result<&[i64], ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Integers(values)) => Ok(values),
+            other => Err(self.flaw(key, "a list of whole numbers", describe(other))),
+        }
+    }
+
+    /// Returns the tensor `name`.
+    ///
+    /// # Errors
+    /// When the file has no such tensor or its shape is not `[rows, row_len]`.
+    pub fn matrix(&self, name: &str, rows: usize, row_len: usize) -> Result<Matrix<'_>, ModelError> {
+        let expected = format!("[{rows}, {row_len}]");
+        let Some(info) = self.contents.tensors.get(name) else {
+            return Err(self.flaw(name, &expected, "no such tensor"));
+        };
+        if (info.rows, info.row_len) != (rows, row_len) {
+            return Err(self.flaw(name, &expected, &format!("[{}, {}]", info.rows, info.row_len)));
+        }
+        // Parsing has checked the range against the length of the map.
+        let data = &self.map[info.bytes.clone()];
+        Ok(Matrix { rows, row_len, format: info.format, data })
+    }
+
+    /// Returns whether the file has the tensor `name`.
+    pub fn has_tensor(&self, name: &str) -> bool {
+        self.contents.tensors.contains_key(name)
+    }
+
+    /// Returns the error that says that `subject` (a key or tensor of this file) is not as expected.
+    pub(crate) fn flaw(&self, subject: &str, expected: &str, found: &str) -> ModelError {
+        parse::Flaw { expected: format!("{subject} to be {expected}"), found: found.to_owned() }.in_file(&self.path)
+    }
+}
+
+fn describe(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "no such key",
+        Some(Value::Integer(_)) => "a whole number",
+        Some(Value::Float(_)) => "a float",
+        Some(Value::Flag(_)) => "a flag",
+        Some(Value::Text(_)) => "text",
+        Some(Value::Texts(_)) => "a list of texts",
+        Some(Value::Integers(_)) => "a list of whole numbers",
+        Some(Value::Floats(_)) => "a list of floats",
+    }
+}
+
+#[expect(unsafe_code, reason = "mapping keeps 98 MB of weights out of the heap and shares them between processes")]
+fn map_file(path: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: the map is private to reads, and model files are written once under another name and renamed into place
+    // (never changed in place), so the bytes under the map do not change while it lives.
+    unsafe { Mmap::map(&file) }
+}
+
+#[cfg(test)]
+mod tests;
