@@ -8,14 +8,13 @@ mod parse;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use memmap2::Mmap;
 
-use crate::ModelError;
+use crate::{ModelError, mapped};
 
 pub use blocks::Format;
 pub(crate) use blocks::half_to_f32;
@@ -79,7 +78,7 @@ impl Gguf {
     /// # Errors
     /// When the file cannot be mapped, is no GGUF file, is cut short, or holds a tensor format that Loupe does not know.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let map = map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let map = mapped::map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         let contents = parse::parse(&map).map_err(|flaw| flaw.in_file(path))?;
         Ok(Self { path: path.to_owned(), map, contents })
     }
@@ -190,14 +189,6 @@ fn describe(value: Option<&Value>) -> &'static str {
         Some(Value::Integers(_)) => "a list of whole numbers",
         Some(Value::Floats(_)) => "a list of floats",
     }
-}
-
-#[expect(unsafe_code, reason = "mapping keeps 98 MB of weights out of the heap and shares them between processes")]
-fn map_file(path: &Path) -> std::io::Result<Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: the map is private to reads, and model files are written once under another name and renamed into place
-    // (never changed in place), so the bytes under the map do not change while it lives.
-    unsafe { Mmap::map(&file) }
 }
 
 #[cfg(test)]

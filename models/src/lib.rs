@@ -5,11 +5,13 @@
 pub mod bundle;
 pub mod cache;
 mod calibration;
+pub mod decoder;
 pub mod disk;
 mod error;
 mod features;
 mod gate;
 pub mod gguf;
+mod mapped;
 pub mod onnx;
 pub mod ort_engine;
 pub mod pull;

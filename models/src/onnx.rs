@@ -78,6 +78,12 @@ impl Node {
         self.attribute(name, kind, proto::Attribute { int: Some(value), ..proto::Attribute::default() })
     }
 
+    /// Returns the node with a size as integer attribute.
+    #[must_use]
+    pub fn size(self, name: &str, value: usize) -> Self {
+        self.int(name, wire_size(value))
+    }
+
     /// Returns the node with a list of integers as attribute.
     #[must_use]
     pub fn ints(self, name: &str, values: &[i64]) -> Self {

@@ -1,0 +1,91 @@
+//! Measures the decoder: `ORT_DYLIB_PATH=LIB cargo run --release --example decoder_speed -- MODEL.gguf GRAPH_FOLDER [THREADS]`.
+//!
+//! Prints the load time (build and first start where GRAPH_FOLDER is empty), resident memory, and the median, best and worst
+//! of several runs of prefill and decode.
+#![expect(clippy::print_stdout, reason = "the measurements are the output")]
+
+use std::{env, error::Error, fs, path::Path, sync::Arc, time::Instant};
+
+use models::{
+    decoder::{DecoderFiles, DecoderOptions, Input, OrtDecoder, TextDecoder as _},
+    gguf::Gguf,
+    ort_engine::{OrtEngine, SessionConfig},
+};
+
+const ROUNDS: usize = 9;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [model, graphs, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: MODEL.gguf GRAPH_FOLDER [THREADS]".into());
+    };
+    let threads = rest.first().map_or(Ok(2), |text| text.parse())?;
+    let started = Instant::now();
+    let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
+    println!("runtime      {:8.1} ms", millis(started));
+    let started = Instant::now();
+    let file = Arc::new(Gguf::open(Path::new(model))?);
+    println!("gguf         {:8.1} ms", millis(started));
+    let files = DecoderFiles { sha256: "0", graphs: Path::new(graphs) };
+    let session = SessionConfig { threads, ..SessionConfig::default() };
+    let options = DecoderOptions { session, ..DecoderOptions::default() };
+    let started = Instant::now();
+    let mut decoder = OrtDecoder::open(&engine, file, files, options)?;
+    println!("open         {:8.1} ms", millis(started));
+    let started = Instant::now();
+    decoder.extend(Input::Tokens(&[1]))?;
+    println!("first token  {:8.1} ms, resident {} MB", millis(started), resident_mb()?);
+    for len in [16, 64, 256, 512] {
+        prefill(&mut decoder, len)?;
+    }
+    for start in [64, 512] {
+        decode(&mut decoder, start)?;
+    }
+    println!("resident     {:8} MB", resident_mb()?);
+    Ok(())
+}
+
+fn prefill(decoder: &mut OrtDecoder, len: usize) -> Result<(), Box<dyn Error>> {
+    let prompt: Vec<u32> = (100..).take(len).collect();
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        decoder.truncate(0);
+        let started = Instant::now();
+        decoder.extend(Input::Tokens(&prompt))?;
+        rates.push(len as f64 * 1e3 / millis(started));
+    }
+    print_rates(&format!("prefill {len:4}"), rates);
+    Ok(())
+}
+
+fn decode(decoder: &mut OrtDecoder, start: usize) -> Result<(), Box<dyn Error>> {
+    let prompt: Vec<u32> = (100..).take(start).collect();
+    decoder.truncate(0);
+    decoder.extend(Input::Tokens(&prompt))?;
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        decoder.truncate(start);
+        let started = Instant::now();
+        for id in 0..32 {
+            decoder.extend(Input::Tokens(&[500 + id]))?;
+        }
+        rates.push(32e3 / millis(started));
+    }
+    print_rates(&format!("decode @{start:4}"), rates);
+    Ok(())
+}
+
+fn print_rates(what: &str, mut rates: Vec<f64>) {
+    rates.sort_by(f64::total_cmp);
+    println!("{what} {:8.1} tokens/s (median; {:.1} to {:.1})", rates[ROUNDS / 2], rates[0], rates[ROUNDS - 1]);
+}
+
+fn millis(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+fn resident_mb() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+}
