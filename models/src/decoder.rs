@@ -66,16 +66,16 @@ pub struct DecoderFiles<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecoderOptions {
     /// Tokens that the cache holds, at most the model's context length. Each takes `8 * layers * kv_heads * head_dim`
-    /// bytes (46 KB for SmolLM2-135M), which become resident as they are used.
+    /// bytes (46 KB for SmolLM2-135M).
     pub capacity: usize,
     /// How the session uses the machine.
     pub session: SessionConfig,
 }
 
 impl Default for DecoderOptions {
-    /// Returns room for 2048 tokens, which hold a prompt with evidence and a report many times over.
+    /// Returns room for 1024 tokens: a prompt with evidence and a report several times over, and 47 MB for SmolLM2-135M.
     fn default() -> Self {
-        Self { capacity: 2048, session: SessionConfig::default() }
+        Self { capacity: 1024, session: SessionConfig::default() }
     }
 }
 
@@ -232,4 +232,4 @@ fn folder_name(sha256: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -94,4 +94,13 @@ pub enum ModelError {
         /// What is there instead.
         found: String,
     },
+    /// A text could not be tokenised, or a grammar not compiled or followed.
+    #[error("{doing}: {source}")]
+    Text {
+        /// What Loupe was doing.
+        doing: String,
+        /// What the tokenizer or the grammar engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }

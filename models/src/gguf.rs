@@ -192,4 +192,4 @@ fn describe(value: Option<&Value>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

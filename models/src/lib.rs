@@ -10,12 +10,15 @@ pub mod disk;
 mod error;
 mod features;
 mod gate;
+pub mod generate;
 pub mod gguf;
+pub mod grammar;
 mod mapped;
 pub mod onnx;
 pub mod ort_engine;
 pub mod pull;
 mod template;
+pub mod tokenizer;
 
 pub use calibration::Calibration;
 pub use error::ModelError;

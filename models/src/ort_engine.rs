@@ -169,12 +169,18 @@ fn configure(environment: &Environment, config: SessionConfig) -> Result<Session
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::onnx::{Dim, Element, GraphBuilder, Node};
+    use crate::{
+        bundle::{Bundle, DEFAULT_BUNDLE, Role},
+        cache::Cache,
+        onnx::{Dim, Element, GraphBuilder, Node},
+    };
     use ort::value::Tensor;
 
-    /// Returns the engine where `ORT_DYLIB_PATH` names a library; prints why not otherwise.
+    /// Returns the engine where the cache has the library or `ORT_DYLIB_PATH` names one; prints why not otherwise.
     pub(crate) fn engine() -> Option<OrtEngine> {
-        let loaded = OrtEngine::load(Path::new("/nonexistent/libonnxruntime.so"));
+        let bundle = Bundle::open(DEFAULT_BUNDLE).unwrap();
+        let cached = Cache::locate().and_then(|cache| cache.require(&bundle, Role::RuntimeLibrary));
+        let loaded = OrtEngine::load(&cached.unwrap_or_else(|_| PathBuf::from("libonnxruntime.so")));
         #[expect(clippy::print_stderr, reason = "a skipped test says why")]
         if let Err(error) = &loaded {
             eprintln!("skipped: {error}");
