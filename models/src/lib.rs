@@ -13,6 +13,7 @@ mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod grammar;
+pub mod language;
 mod mapped;
 pub mod onnx;
 pub mod ort_engine;
