@@ -1,6 +1,6 @@
 //! Measures the decoder: `ORT_DYLIB_PATH=LIB cargo run --release --example decoder_speed -- MODEL.gguf GRAPH_FOLDER [THREADS]`.
 //!
-//! Prints the load time (build and first start where GRAPH_FOLDER is empty), resident memory, and the median, best and worst
+//! Prints the load time (build and first start where `GRAPH_FOLDER` is empty), resident memory, and the median, best and worst
 //! of several runs of prefill and decode.
 #![expect(clippy::print_stdout, reason = "the measurements are the output")]
 

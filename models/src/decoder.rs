@@ -151,8 +151,8 @@ impl OrtDecoder {
     fn step(&mut self, embeddings: &[f32]) -> Result<(), ort::Error> {
         let hidden = self.config.hidden;
         let tokens = embeddings.len() / hidden;
-        // The capacity, which bounds the length, is at most 2^20.
-        let total = (self.position + tokens) as i32;
+        // The capacity bounds the length, and no context is longer than 2^20.
+        let total = i32::try_from(self.position + tokens).unwrap_or(i32::MAX);
         let embeddings = Tensor::from_array(([1, tokens, hidden], embeddings.to_vec()))?;
         self.binding.bind_input("embeddings", &embeddings)?;
         self.binding.bind_input("last_index", &Tensor::from_array(([1_usize], vec![total - 1]))?)?;

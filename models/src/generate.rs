@@ -150,7 +150,7 @@ impl<D: TextDecoder> Generator<D> {
             forced_tokens: ids.all.len() - ids.sampled,
             ids: ids.all,
             prefill,
-            decode: started.elapsed() - prefill,
+            decode: started.elapsed().saturating_sub(prefill),
         })
     }
 

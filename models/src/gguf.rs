@@ -100,7 +100,7 @@ impl Gguf {
     pub fn count(&self, key: &str) -> Result<usize, ModelError> {
         match self.contents.metadata.get(key) {
             Some(Value::Integer(value)) => {
-                usize::try_from(*value).map_err(|_| self.flaw(key, "a count", &value.to_string()))
+                usize::try_from(*value).ok().ok_or_else(|| self.flaw(key, "a count", &value.to_string()))
             }
             other => Err(self.flaw(key, "a count", describe(other))),
         }

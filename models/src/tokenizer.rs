@@ -15,7 +15,7 @@ const FAMILY: &str = "gpt2";
 const PRE_TOKENIZER: &str = "smollm";
 /// The token type that GGUF gives to control tokens.
 const CONTROL: i64 = 3;
-/// ChatML marks.
+/// Marks of the `ChatML` format.
 const TURN_START: &str = "<|im_start|>";
 const TURN_END: &str = "<|im_end|>";
 
@@ -59,7 +59,7 @@ impl TextTokenizer {
     /// text contains; `merges` are pairs of tokens with a space between, the most frequent first.
     ///
     /// # Errors
-    /// When a merge has no two parts, names a token that is absent, or the ChatML marks are absent.
+    /// When a merge has no two parts, names a token that is absent, or the `ChatML` marks are absent.
     pub fn from_parts(tokens: &[String], is_control: &[bool], merges: &[String]) -> Result<Self, ModelError> {
         let id_of = |mark: &str| {
             let found = tokens.iter().position(|token| token == mark);
@@ -96,7 +96,7 @@ impl TextTokenizer {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Returns the ids of a conversation in the ChatML format up to the point where the assistant answers `user`.
+    /// Returns the ids of a conversation in the `ChatML` format up to the point where the assistant answers `user`.
     ///
     /// # Errors
     /// As [`Self::encode`].

@@ -67,12 +67,12 @@ fn is_intact(folder: &Path) -> bool {
 
 /// Returns the length and checksum of both files.
 fn seal(folder: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for name in [MODEL, WEIGHTS] {
         let map = mapped::map_file(&folder.join(name))?;
-        text += &format!("{name} {} {:016x}\n", map.len(), checksum(&map));
+        lines.push(format!("{name} {} {:016x}\n", map.len(), checksum(&map)));
     }
-    Ok(text)
+    Ok(lines.concat())
 }
 
 /// Returns a 64-bit checksum that finds accidental damage. It keeps up with memory (four independent lanes), which

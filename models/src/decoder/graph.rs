@@ -1,4 +1,4 @@
-//! The decoder as an ONNX graph: RMS norm, fused attention with rotary embedding and cache, SwiGLU, head on the last row.
+//! The decoder as an ONNX graph: RMS norm, fused attention with rotary embedding and cache, `SwiGLU`, head on the last row.
 //!
 //! Input `embeddings` is `[1, tokens, hidden]`, so that image features can stand where token embeddings do. Each layer
 //! takes and returns its keys and values `[1, kv_heads, capacity, head_dim]`; bound to one buffer, they stay in place.

@@ -58,7 +58,9 @@ pub(super) fn dequantize(format: Format, bytes: &[u8], out: &mut [f32]) {
             Format::Q4_1 => {
                 nibbles(&block[4..], half_to_f32([block[0], block[1]]), 0.0, out);
                 let minimum = half_to_f32([block[2], block[3]]);
-                out.iter_mut().for_each(|value| *value += minimum);
+                for value in out.iter_mut() {
+                    *value += minimum;
+                }
             }
             Format::Q8_0 => {
                 let scale = half_to_f32([block[0], block[1]]);

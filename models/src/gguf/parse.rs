@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
 
     fn size(&mut self, what: &str) -> Result<usize, Flaw> {
         let size = self.u64(what)?;
-        usize::try_from(size).map_err(|_| Flaw::new(format!("{what} to fit in memory"), size.to_string()))
+        usize::try_from(size).ok().ok_or_else(|| Flaw::new(format!("{what} to fit in memory"), size.to_string()))
     }
 
     /// Returns a count of things that take at least `min_bytes` each, checked against what is left of the file.
@@ -257,7 +257,7 @@ impl<'a> Reader<'a> {
             5 => self.array(key).map(|bytes| i64::from(i32::from_le_bytes(bytes))),
             10 => {
                 let value = self.u64(key)?;
-                i64::try_from(value).map_err(|_| Flaw::new(format!("{key} below 2^63"), value.to_string()))
+                i64::try_from(value).ok().ok_or_else(|| Flaw::new(format!("{key} below 2^63"), value.to_string()))
             }
             11 => self.array(key).map(i64::from_le_bytes),
             _ => Err(Flaw::new(format!("{key} of a known type"), format!("type {code}"))),

@@ -16,12 +16,14 @@ fn entry(out: &mut Vec<u8>, key: &str, code: u32, payload: &[u8]) {
 fn tensor(out: &mut Vec<u8>, name: &str, dims: &[u64], code_and_offset: (u32, u64)) {
     text(out, name);
     out.extend((dims.len() as u32).to_le_bytes());
-    dims.iter().for_each(|dim| out.extend(dim.to_le_bytes()));
+    for dim in dims {
+        out.extend(dim.to_le_bytes());
+    }
     out.extend(code_and_offset.0.to_le_bytes());
     out.extend(code_and_offset.1.to_le_bytes());
 }
 
-/// A whole file with metadata of every kind, one F32 vector of 4 and one Q8_0 matrix `[2, 32]`.
+/// A whole file with metadata of every kind, one F32 vector of 4 and one `Q8_0` matrix `[2, 32]`.
 pub(crate) fn sample() -> Vec<u8> {
     let mut out = b"GGUF".to_vec();
     out.extend(3_u32.to_le_bytes());
