@@ -20,6 +20,7 @@ pub mod ort_engine;
 pub mod pull;
 mod template;
 pub mod tokenizer;
+pub mod torch_pickle;
 
 pub use calibration::Calibration;
 pub use error::ModelError;
