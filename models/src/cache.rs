@@ -240,7 +240,7 @@ fn copy_and_hash(mut from: impl Read, to: &mut impl io::Write) -> io::Result<(u6
     Ok((bytes, hexadecimal(&hasher.finalize())))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Everything here is synchronous and owned by one thread; the threads themselves live in `pipeline`.
 
+mod bank;
 pub mod bundle;
 pub mod cache;
 mod calibration;
 pub mod decoder;
 pub mod disk;
+mod encoder;
 mod error;
 mod features;
 mod gate;
@@ -22,7 +24,9 @@ mod template;
 pub mod tokenizer;
 pub mod torch_pickle;
 
+pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
 pub use calibration::Calibration;
+pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, HeatMap, Region};

@@ -1,0 +1,291 @@
+//! Matrix products and nearest neighbours on row-major `f32` matrices.
+
+use std::thread;
+
+/// Rows of one matrix that are compared at a time: their distances to thousands of items stay in the second-level cache.
+const BLOCK_ROWS: usize = 32;
+/// Accumulators of the minimum: as many as a 512-bit register holds.
+const LANES: usize = 16;
+
+/// Rows of equal length, one after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Matrix {
+    values: Vec<f32>,
+    cols: usize,
+}
+
+impl Matrix {
+    /// Returns the matrix over `values`; a last row that is not complete is dropped.
+    pub(super) fn new(mut values: Vec<f32>, cols: usize) -> Self {
+        let cols = cols.max(1);
+        values.truncate(values.len() / cols * cols);
+        Self { values, cols }
+    }
+
+    pub(super) fn zeros(rows: usize, cols: usize) -> Self {
+        Self::new(vec![0.0; rows * cols], cols)
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.values.len() / self.cols
+    }
+
+    pub(super) const fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    pub(super) fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.cols..][..self.cols]
+    }
+
+    pub(super) fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.values[index * self.cols..][..self.cols]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.cols)
+    }
+
+    /// Returns the rows at `indices`.
+    pub(super) fn select(&self, indices: &[usize]) -> Self {
+        Self::new(indices.iter().flat_map(|&index| self.row(index)).copied().collect(), self.cols)
+    }
+
+    /// Returns `self * other`.
+    pub(super) fn times(&self, other: &Self) -> Self {
+        let mut product = Self::zeros(self.rows(), other.cols);
+        multiply(&self.values, &other.values, [self.rows(), self.cols, other.cols], Order::AsIs, &mut product.values);
+        product
+    }
+
+    pub(super) fn transposed(&self) -> Self {
+        let (rows, cols) = (self.rows(), self.cols);
+        let values = (0..cols).flat_map(|col| (0..rows).map(move |row| self.values[row * cols + col])).collect();
+        Self::new(values, rows)
+    }
+}
+
+/// How the right matrix of a product lies in memory.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    AsIs,
+    Transposed,
+}
+
+/// Writes `left [m, k] * right [k, n]` to `out [m, n]`.
+fn multiply(left: &[f32], right: &[f32], [m, k, n]: [usize; 3], order: Order, out: &mut [f32]) {
+    assert!(left.len() == m * k && right.len() == k * n && out.len() == m * n, "matrices fill their shapes");
+    let stride = |size: usize| isize::try_from(size).expect("a slice has at most isize::MAX bytes");
+    let (right_row, right_col) = match order {
+        Order::AsIs => (stride(n), 1),
+        Order::Transposed => (1, stride(k)),
+    };
+    #[expect(unsafe_code, reason = "matrixmultiply has no safe interface")]
+    // SAFETY: the assertion above makes every element that the shapes and strides reach lie inside its slice; `out` is
+    // borrowed mutably, so it overlaps neither input.
+    unsafe {
+        matrixmultiply::sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            left.as_ptr(),
+            stride(k),
+            1,
+            right.as_ptr(),
+            right_row,
+            right_col,
+            0.0,
+            out.as_mut_ptr(),
+            stride(n),
+            1,
+        );
+    }
+}
+
+/// The closest item of one query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Nearest {
+    /// Which item.
+    pub(super) index: usize,
+    /// Its Euclidean distance.
+    pub(super) distance: f32,
+}
+
+/// Items to search among; some may be left out of a search by a penalty.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    items: &'a Matrix,
+    /// Squared length of each item, infinite for one that is left out.
+    squares: Vec<f32>,
+}
+
+impl<'a> Search<'a> {
+    /// Returns the search among the items that `keeps` does not refuse, by index.
+    pub(super) fn among(items: &'a Matrix, keeps: impl Fn(usize) -> bool) -> Self {
+        let square = |(index, item): (usize, &[f32])| if keeps(index) { dot(item, item) } else { f32::INFINITY };
+        Self { items, squares: items.iter().enumerate().map(square).collect() }
+    }
+
+    /// Returns the closest item of each query; infinitely far where all are left out. Uses `threads` threads.
+    pub(super) fn nearest(&self, queries: &Matrix, threads: usize) -> Vec<Nearest> {
+        let share = queries.rows().div_ceil(threads.max(1)).max(1);
+        let parts: Vec<&[f32]> = queries.values.chunks(share * queries.cols).collect();
+        thread::scope(|scope| {
+            let workers: Vec<_> = parts.iter().skip(1).map(|part| scope.spawn(|| self.nearest_of(part))).collect();
+            let mut found = parts.first().map(|part| self.nearest_of(part)).unwrap_or_default();
+            for worker in workers {
+                found.extend(worker.join().expect("the search does not panic"));
+            }
+            found
+        })
+    }
+
+    fn nearest_of(&self, queries: &[f32]) -> Vec<Nearest> {
+        let (count, dim) = (self.items.rows(), self.items.cols);
+        let mut products = vec![0.0; BLOCK_ROWS * count];
+        let mut found = Vec::with_capacity(queries.len() / dim);
+        for block in queries.chunks(BLOCK_ROWS * dim) {
+            let rows = block.len() / dim;
+            let products = &mut products[..rows * count];
+            multiply(block, &self.items.values, [rows, dim, count], Order::Transposed, products);
+            for (query, products) in block.chunks_exact(dim).zip(products.chunks_exact_mut(count)) {
+                products.iter_mut().zip(&self.squares).for_each(|(p, square)| *p = square - 2.0 * *p);
+                let smallest = minimum(products);
+                let index = products.iter().position(|&value| value <= smallest).unwrap_or(0);
+                let distance = (dot(query, query) + smallest).max(0.0).sqrt();
+                found.push(Nearest { index, distance });
+            }
+        }
+        found
+    }
+
+    /// Returns the mean distance of the `neighbours` closest items of each query.
+    pub(super) fn mean_of_closest(
+        &self,
+        queries: &Matrix,
+        neighbours: usize,
+        keeps: impl Fn(usize, usize) -> bool,
+    ) -> Vec<f32> {
+        let (count, dim) = (self.items.rows(), self.items.cols);
+        let mut products = vec![0.0; BLOCK_ROWS * count];
+        let mut means = Vec::with_capacity(queries.rows());
+        for (number, block) in queries.values.chunks(BLOCK_ROWS * dim).enumerate() {
+            let rows = block.len() / dim;
+            multiply(block, &self.items.values, [rows, dim, count], Order::Transposed, &mut products[..rows * count]);
+            for (offset, query) in block.chunks_exact(dim).enumerate() {
+                let row = number * BLOCK_ROWS + offset;
+                let products = products[offset * count..][..count].iter().enumerate();
+                let closest = products
+                    .filter(|&(item, _)| keeps(row, item))
+                    .fold(Closest::new(neighbours), |closest, (item, p)| closest.with(self.squares[item] - 2.0 * p));
+                means.push(closest.mean_distance(dot(query, query)));
+            }
+        }
+        means
+    }
+}
+
+/// The smallest few of many values, ascending.
+struct Closest(Vec<f32>);
+
+impl Closest {
+    fn new(count: usize) -> Self {
+        Self(vec![f32::INFINITY; count])
+    }
+
+    fn with(mut self, value: f32) -> Self {
+        let Self(smallest) = &mut self;
+        if smallest.last().is_some_and(|&last| value < last) {
+            let place = smallest.partition_point(|&kept| kept <= value);
+            smallest.pop();
+            smallest.insert(place, value);
+        }
+        self
+    }
+
+    fn mean_distance(&self, query_square: f32) -> f32 {
+        let distances =
+            self.0.iter().filter(|value| value.is_finite()).map(|value| (query_square + value).max(0.0).sqrt());
+        let (sum, count) = distances.fold((0.0, 0_u16), |(sum, count), distance| (sum + distance, count + 1));
+        if count == 0 { 0.0 } else { sum / f32::from(count) }
+    }
+}
+
+/// Returns the smallest value; infinite for none.
+fn minimum(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::INFINITY; LANES];
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = if value < *lane { value } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::INFINITY, |least, &value| least.min(value))
+}
+
+/// Returns the scalar product of two rows.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [0.0_f32; LANES];
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(rows: usize, cols: usize) -> Matrix {
+        Matrix::new((0..rows * cols).map(|i| ((i * 7919 + 13) % 101) as f32 / 10.0).collect(), cols)
+    }
+
+    #[test]
+    fn multiplies_like_the_definition() {
+        let (a, b) = (grid(5, 19), grid(19, 3));
+        let product = a.times(&b);
+        for row in 0..5 {
+            for col in 0..3 {
+                let expected: f32 = (0..19).map(|i| a.row(row)[i] * b.row(i)[col]).sum();
+                assert!((product.row(row)[col] - expected).abs() < 1e-2, "{row} {col}");
+            }
+        }
+        assert_eq!(a.transposed().transposed(), a);
+    }
+
+    #[test]
+    fn finds_the_item_that_a_plain_search_finds() {
+        let (queries, items) = (grid(70, 19), grid(53, 19));
+        for threads in [1, 2, 3] {
+            let found = Search::among(&items, |index| index != 7).nearest(&queries, threads);
+            assert_eq!(found.len(), 70);
+            for (query, nearest) in queries.iter().zip(found) {
+                let distance = |item: &[f32]| query.iter().zip(item).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+                let least = (0..53).filter(|&i| i != 7).map(|i| distance(items.row(i))).fold(f32::INFINITY, f32::min);
+                // Squares of some 600 cancel: their f32 rounding stays in the square of a small distance.
+                let wrong = (nearest.distance.powi(2) - least.powi(2)).abs();
+                assert!(wrong < 1e-3, "{} {least}", nearest.distance);
+                assert!((distance(items.row(nearest.index)) - least).abs() < 1e-2);
+            }
+        }
+    }
+
+    #[test]
+    fn averages_the_closest() {
+        let items = Matrix::new(vec![0.0, 1.0, 3.0, 10.0], 1);
+        let search = Search::among(&items, |_| true);
+        let query = Matrix::new(vec![0.0], 1);
+        assert_eq!(search.mean_of_closest(&query, 3, |_, item| item != 0), [14.0 / 3.0]);
+        assert_eq!(search.mean_of_closest(&query, 2, |_, item| item == 1), [1.0]);
+        assert_eq!(search.mean_of_closest(&query, 2, |_, _| false), [0.0]);
+    }
+}

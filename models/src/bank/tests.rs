@@ -1,0 +1,126 @@
+use cameras::{FrameId, Size};
+
+use super::*;
+use super::{
+    product::Matrix,
+    random::Random,
+    scale::{Cells, ScaleOptions},
+};
+use crate::FeatureMap;
+
+const SIDE: usize = 12;
+const DIM: usize = 6;
+
+/// Returns features that vary smoothly over the frame, differ a little from image to image, and are shifted in one cell.
+fn features(image: u64, odd_cell: Option<usize>) -> Features {
+    let mut random = Random::new(100 + image);
+    let cell = |index: usize, random: &mut Random| {
+        let (row, col) = ((index / SIDE) as f32, (index % SIDE) as f32);
+        let mut cell = [row, col, row + col, row - col, 1.0, row * col / 10.0].map(|v| v + 0.2 * random.signed());
+        if Some(index) == odd_cell {
+            cell[2] -= 15.0;
+            cell[4] += 3.0;
+        }
+        cell
+    };
+    let values = (0..SIDE * SIDE).flat_map(|index| cell(index, &mut random)).collect();
+    Features { maps: vec![FeatureMap { rows: SIDE, cols: SIDE, dim: DIM, values }] }
+}
+
+fn bank(images: u32) -> Bank {
+    let maps: Vec<_> = (0..images).map(|image| features(u64::from(image), None).maps.remove(0)).collect();
+    let cells = Cells {
+        features: Matrix::new(maps.iter().flat_map(|map| map.values.clone()).collect(), DIM),
+        images: (0..images).flat_map(|image| [image; SIDE * SIDE]).collect(),
+    };
+    let options = ScaleOptions { map: 0, items: 400, softening: 1.0 };
+    let mut bank = Bank {
+        options: BankOptions::default(),
+        encoder: "test".to_owned(),
+        scales: vec![Scale::learn(&cells, options, &mut Random::new(0))],
+        calibration: Calibration::new(vec![0.0]).unwrap(),
+        heat_calibration: Calibration::new(vec![0.0]).unwrap(),
+        threads: 2,
+    };
+    let heats: Vec<_> =
+        (0..images).map(|image| bank.heat(&features(u64::from(image), None), Some(image)).unwrap()).collect();
+    bank.calibration = Calibration::new(heats.iter().map(Grid::score).collect()).unwrap();
+    bank.heat_calibration = Calibration::new(heats.iter().map(Grid::maximum).collect()).unwrap();
+    bank
+}
+
+fn frame() -> Frame {
+    let id = FrameId { source: "test".into(), seq: 0 };
+    Frame::new(id, Size::new(120, 120), cameras::PixelFormat::Grey8, vec![0; 120 * 120]).unwrap()
+}
+
+#[test]
+fn passes_what_it_knows_and_points_at_what_it_does_not() {
+    let mut bank = bank(10);
+    let rejected = (50..70).filter(|&i| bank.judge(&frame(), Some(&features(i, None))).unwrap().is_suspect()).count();
+    // 1 of 11 expected; 8 of 20 has a probability below 1 in 10,000.
+    assert!(rejected < 8, "{rejected} of 20 good frames");
+    let reading = bank.judge(&frame(), Some(&features(80, Some(5 * SIDE + 8)))).unwrap();
+    assert!(reading.is_suspect() && reading.p_value == Some(1.0 / 11.0), "{reading:?}");
+    let strongest = &reading.regions[0].rect;
+    let centre = (strongest.x + strongest.width / 2, strongest.y + strongest.height / 2);
+    assert!(centre.0.abs_diff(85) < 10 && centre.1.abs_diff(55) < 10, "{strongest:?}");
+    assert_eq!(reading.heat_map.size, Size::new(12, 12));
+}
+
+#[test]
+fn leaving_an_image_out_makes_it_stranger() {
+    let bank = bank(4);
+    let with = bank.heat(&features(0, None), None).unwrap().score();
+    let without = bank.heat(&features(0, None), Some(0)).unwrap().score();
+    assert!(with < 0.5 * without, "{with} {without}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bank() {
+    assert_eq!(bank(3), bank(3));
+}
+
+#[test]
+fn refuses_features_that_do_not_fit() {
+    let mut bank = bank(3);
+    let mut wide = features(0, None);
+    wide.maps[0].dim = 5;
+    let error = bank.judge(&frame(), Some(&wide)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "feature map 0 for the bank: expected 6 channels, found maps of rows, cols and channels [(12, 12, 5)]"
+    );
+    let error = bank.judge(&frame(), None).unwrap_err().to_string();
+    assert_eq!(error, "input of the bank: expected features of the frame, found none");
+    assert!(bank.judge(&frame(), Some(&Features { maps: Vec::new() })).is_err());
+}
+
+#[test]
+fn comes_back_from_a_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("station.bank");
+    let bank = bank(3);
+    bank.save(&path).unwrap();
+    let read = file::parse(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read.with_threads(bank.threads), bank);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_broken_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("station.bank");
+    bank(2).save(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for len in (0..whole.len()).step_by(97) {
+        assert!(file::parse(&whole[..len]).is_err(), "{len} of {} bytes", whole.len());
+    }
+    let mut random = Random::new(9);
+    let head = whole.len().min(3000);
+    for _ in 0..3000 {
+        let mut changed = whole.clone();
+        changed[random.below(head)] = random.below(256) as u8;
+        drop(file::parse(&changed));
+    }
+}

@@ -1,0 +1,160 @@
+//! The vision encoder: EfficientNet-Lite0 as a graph that Loupe builds from the published weights.
+//!
+//! A frame is scaled to about `resolution_px` squared pixels with its aspect kept, and one pass gives two feature maps:
+//! a fine one of eight pixels a cell from the expansions of blocks 3 and 5, which see scratches and pores, and a coarse one of
+//! sixteen from the outputs of blocks 4, 7 and 10, which see shapes. Every cell is averaged with its eight neighbours, so
+//! that a shift by a pixel changes little.
+
+mod folding;
+mod network;
+
+use std::path::Path;
+
+use cameras::{Frame, Size};
+use image::{
+    RgbImage,
+    imageops::{self, FilterType},
+};
+use ort::{session::Session, value::Tensor};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    FeatureMap, Features, ModelError,
+    ort_engine::{OrtEngine, SessionConfig, runtime},
+    torch_pickle,
+};
+
+/// Sides of the network's input are multiples of this: then every stride divides them and padding is that of training.
+const SIDE_STEP_PX: u32 = 32;
+/// Shortest side that leaves the coarse map more than one cell.
+const MIN_SIDE_PX: u32 = 64;
+/// Bounds of the resolution: below, no part is seen; above, one frame takes a gigabyte.
+const RESOLUTION_PX: std::ops::RangeInclusive<u32> = 64..=2048;
+
+/// How frames are brought to the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderConfig {
+    /// Side of the square with as many pixels as the network sees, 64 to 2048; the aspect of the frame is kept.
+    pub resolution_px: u32,
+    /// How the session uses the machine.
+    pub session: SessionConfig,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self { resolution_px: 320, session: SessionConfig::default() }
+    }
+}
+
+/// A frame at the size that the network sees.
+pub(crate) type Picture = RgbImage;
+
+/// Turns frames into features. Owned by one thread.
+#[derive(Debug)]
+pub struct Encoder {
+    session: Session,
+    resolution_px: u32,
+    weights_sha256: String,
+}
+
+impl Encoder {
+    /// Returns the encoder with the weights of a legacy `PyTorch` file of EfficientNet-Lite0.
+    ///
+    /// # Errors
+    /// When the file is not that network, the resolution is out of range, or ONNX Runtime refuses.
+    pub fn open(engine: &OrtEngine, weights: &Path, config: EncoderConfig) -> Result<Self, ModelError> {
+        check_resolution(config.resolution_px)?;
+        let state = torch_pickle::read(weights)?;
+        let weights_sha256 = fingerprint(&state);
+        let model = network::build(&state, weights)?;
+        let session = engine.session_from_bytes(&model, config.session)?;
+        Ok(Self { session, resolution_px: config.resolution_px, weights_sha256 })
+    }
+
+    /// Returns what a bank must agree on to be compared with these features: network, weights and resolution.
+    pub fn identity(&self) -> String {
+        format!("{}/{}/{}px", network::NAME, &self.weights_sha256[..16], self.resolution_px)
+    }
+
+    /// Returns the features of one frame: `[height / 8, width / 8, 384]` and `[height / 16, width / 16, 232]` of the scaled
+    /// frame, see [`Self::input_size`].
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn encode(&mut self, frame: &Frame) -> Result<Features, ModelError> {
+        let picture = self.picture(frame);
+        self.encode_picture(&picture)
+    }
+
+    /// Returns the frame as the network sees it: scaled to [`Self::input_size`], low-passed where it shrinks.
+    pub(crate) fn picture(&self, frame: &Frame) -> Picture {
+        let size = self.input_size(frame.size());
+        let picture = frame.to_rgb_image();
+        if frame.size() == size {
+            return picture;
+        }
+        imageops::resize(&picture, size.width_px, size.height_px, FilterType::CatmullRom)
+    }
+
+    /// Returns the features of a picture whose sides are multiples of 32, as those of [`Self::picture`] are.
+    pub(crate) fn encode_picture(&mut self, picture: &Picture) -> Result<Features, ModelError> {
+        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
+        let input =
+            Tensor::from_array((shape, picture.as_raw().clone())).map_err(runtime("making the encoder's input"))?;
+        let outputs = self.session.run(ort::inputs![network::INPUT => input]).map_err(runtime("encoding a frame"))?;
+        let maps = network::OUTPUTS.iter().map(|name| {
+            let (shape, values) =
+                outputs[*name].try_extract_tensor::<f32>().map_err(runtime("reading a feature map"))?;
+            feature_map(shape, values)
+        });
+        Ok(Features { maps: maps.collect::<Result<_, _>>()? })
+    }
+
+    /// Returns the size that a frame is scaled to.
+    pub fn input_size(&self, frame: Size) -> Size {
+        let area = f64::from(frame.width_px.max(1)) * f64::from(frame.height_px.max(1));
+        let scale = f64::from(self.resolution_px) / area.sqrt();
+        let side = |side_px: u32| {
+            let steps = (f64::from(side_px) * scale / f64::from(SIDE_STEP_PX)).round();
+            // A strip of one pixel would otherwise grow without bound in the other direction.
+            (steps as u32 * SIDE_STEP_PX).clamp(MIN_SIDE_PX, 4 * self.resolution_px.next_multiple_of(SIDE_STEP_PX))
+        };
+        Size::new(side(frame.width_px), side(frame.height_px))
+    }
+}
+
+fn check_resolution(resolution_px: u32) -> Result<(), ModelError> {
+    if RESOLUTION_PX.contains(&resolution_px) {
+        return Ok(());
+    }
+    Err(ModelError::Mismatch {
+        what: "resolution of the encoder".to_owned(),
+        expected: format!("{} to {} px", RESOLUTION_PX.start(), RESOLUTION_PX.end()),
+        found: format!("{resolution_px} px"),
+    })
+}
+
+/// Returns the SHA-256 of the weights themselves, whatever file they came in.
+fn fingerprint(state: &torch_pickle::StateDict) -> String {
+    let mut hash = Sha256::new();
+    for (name, tensor) in state {
+        hash.update(name.as_bytes());
+        tensor.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    }
+    crate::cache::hexadecimal(&hash.finalize())
+}
+
+fn feature_map(shape: &[i64], values: &[f32]) -> Result<FeatureMap, ModelError> {
+    let sizes: Vec<usize> = shape.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
+    let &[1, rows, cols, dim] = sizes.as_slice() else {
+        return Err(ModelError::Mismatch {
+            what: "feature map".to_owned(),
+            expected: "[1, rows, cols, dim]".to_owned(),
+            found: format!("{shape:?}"),
+        });
+    };
+    Ok(FeatureMap { rows, cols, dim, values: values.to_vec() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+use std::path::Path;
+
+use crate::{
+    ModelError,
+    torch_pickle::{StateDict, Tensor},
+};
+
+/// Added to the variance of every batch norm of EfficientNet.
+const BATCH_NORM_EPSILON: f32 = 1e-3;
+
+/// A convolution with its batch norm folded in.
+#[derive(Debug, PartialEq)]
+pub(super) struct Folded {
+    /// `[out, in / groups, kernel, kernel]`.
+    pub(super) weight: Vec<f32>,
+    /// `[out]`.
+    pub(super) bias: Vec<f32>,
+}
+
+/// Named tensors with the file that they came from, for errors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) state: &'a StateDict,
+    pub(super) path: &'a Path,
+}
+
+impl<'a> Weights<'a> {
+    fn tensor(self, name: &str, dims: &[usize]) -> Result<&'a Tensor, ModelError> {
+        let found = match self.state.get(name) {
+            Some(tensor) if tensor.dims == dims => return Ok(tensor),
+            Some(tensor) => format!("shape {:?}", tensor.dims),
+            None => "no such tensor".to_owned(),
+        };
+        let expected = format!("{name} of shape {dims:?}");
+        Err(ModelError::Malformed { path: self.path.to_owned(), expected, found })
+    }
+
+    /// Returns `conv` followed by batch norm `norm` as one convolution:
+    /// `w' = w g / sqrt(v + e)`, `b' = b - m g / sqrt(v + e)`.
+    pub(super) fn folded(self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
+        let weight = self.tensor(&format!("{conv}.weight"), &dims)?;
+        let channels = [dims[0]];
+        let of_norm = |part: &str| self.tensor(&format!("{norm}.{part}"), &channels);
+        let (gain, shift) = (of_norm("weight")?, of_norm("bias")?);
+        let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
+        let factors: Vec<f32> =
+            gain.values.iter().zip(&variance.values).map(|(g, v)| g / (v + BATCH_NORM_EPSILON).sqrt()).collect();
+        let per_channel = dims[1] * dims[2] * dims[3];
+        let weight = weight
+            .values
+            .chunks_exact(per_channel)
+            .zip(&factors)
+            .flat_map(|(kernel, factor)| kernel.iter().map(move |value| value * factor))
+            .collect();
+        let bias = shift.values.iter().zip(&mean.values).zip(&factors).map(|((b, m), factor)| b - m * factor).collect();
+        Ok(Folded { weight, bias })
+    }
+}

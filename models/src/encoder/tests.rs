@@ -1,0 +1,143 @@
+use cameras::FrameId;
+
+use super::*;
+use crate::{
+    bank::{BankOptions, Enrolment},
+    bundle::{Bundle, Role},
+    cache::Cache,
+};
+
+/// Returns the encoder where the cache holds its files; prints why not otherwise.
+fn encoder(resolution_px: u32) -> Option<Encoder> {
+    let opened = open(resolution_px);
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    if let Err(error) = &opened {
+        eprintln!("skipped: {error}");
+    }
+    opened.ok()
+}
+
+fn open(resolution_px: u32) -> Result<Encoder, ModelError> {
+    let (bundle, cache) = (Bundle::embedded()?, Cache::locate()?);
+    let engine = OrtEngine::load(&cache.require(&bundle, Role::RuntimeLibrary)?)?;
+    let weights = cache.require(&bundle, Role::EncoderWeights)?;
+    Encoder::open(&engine, &weights, EncoderConfig { resolution_px, ..EncoderConfig::default() })
+}
+
+/// Returns a frame of 128 x 96 pixels with fine and coarse structure.
+fn pattern(shift: u32) -> Frame {
+    let value = |x: u32, y: u32, c: u32| ((x * 7 + y * 13 + c * 50 + (x * y) % 97 + shift) % 256) as u8;
+    let pixels: Vec<u8> =
+        (0..96).flat_map(|y| (0..128).flat_map(move |x| (0..3).map(move |c| value(x, y, c)))).collect();
+    frame(Size::new(128, 96), pixels)
+}
+
+fn frame(size: Size, pixels: Vec<u8>) -> Frame {
+    let id = FrameId { source: "test".into(), seq: 0 };
+    Frame::new(id, size, cameras::PixelFormat::Rgb8, pixels).unwrap()
+}
+
+/// Returns the sums of all elements under eight fixed patterns of signs: equal sums mean equal elements, all of them.
+fn signed_sums(values: &[f32]) -> Vec<f64> {
+    let sign = |index: usize, bit: u32| {
+        let hash = ((index as u64 * 2_654_435_761) & 0xffff_ffff) >> 16;
+        if (hash >> bit) & 1 == 0 { 1.0 } else { -1.0 }
+    };
+    (0..8).map(|bit| values.iter().enumerate().map(|(i, &v)| f64::from(v) * sign(i, bit)).sum()).collect()
+}
+
+/// Expectations by `PyTorch` 2 in f32 on the same weights, from a definition of the blocks that was written apart from this
+/// one; the padding and block table are those of the Python package of the weights.
+#[test]
+fn features_are_those_of_the_reference() {
+    struct Case {
+        shape: [usize; 3],
+        norm: f64,
+        sums: [f64; 8],
+    }
+    let cases = [
+        Case {
+            shape: [12, 16, 384],
+            norm: 434.201_429,
+            sums: [-94.8052, 78.7007, -194.3349, -46.9025, 52.4953, -2.5238, 28.784, -204.1102],
+        },
+        Case {
+            shape: [6, 8, 232],
+            norm: 644.780_172,
+            sums: [-372.7935, -672.4232, -2.7515, -38.4432, -181.9589, -236.8968, 80.4265, -14.4103],
+        },
+    ];
+    let Some(mut encoder) = encoder(111) else { return };
+    let frame = pattern(0);
+    assert_eq!(encoder.input_size(frame.size()), frame.size());
+    let features = encoder.encode(&frame).unwrap();
+    for (map, Case { shape, norm, sums }) in features.maps.iter().zip(cases) {
+        assert_eq!([map.rows, map.cols, map.dim], shape);
+        let found_norm = map.values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        // Sums of some ten thousand floats in another order: 1e-5 of the norm.
+        let tolerance = 1e-5 * norm;
+        assert!((found_norm - norm).abs() < tolerance, "{found_norm} {norm}");
+        for (found, expected) in signed_sums(&map.values).into_iter().zip(sums) {
+            assert!((found - expected).abs() < 10.0 * tolerance, "{found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn enrols_frames_and_reports_progress_and_mixed_sizes() {
+    let Some(mut encoder) = encoder(96) else { return };
+    let mut enrolment = Enrolment::new(BankOptions::default());
+    for shift in 0..3 {
+        enrolment.add(&encoder, &pattern(shift));
+    }
+    assert_eq!(enrolment.mixed_sizes(), None);
+    enrolment.add(&encoder, &frame(Size::new(40, 30), vec![90; 40 * 30 * 3]));
+    let sentence = enrolment.mixed_sizes().unwrap();
+    assert!(sentence.contains("2 sizes, from 40 x 30 to 128 x 96"), "{sentence}");
+    let mut steps = Vec::new();
+    let bank = enrolment.finish(&mut encoder, |done, total| steps.push((done, total))).unwrap();
+    assert_eq!((steps.len(), steps.last()), (8, Some(&(8, 8))));
+    assert_eq!(bank.calibration().count(), 4);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bank");
+    bank.save(&path).unwrap();
+    assert_eq!(crate::Bank::load(&path, &encoder).unwrap().with_threads(2), bank);
+    let Some(other) = self::encoder(128) else { return };
+    let error = crate::Bank::load(&path, &other).unwrap_err().to_string();
+    assert!(error.contains("128px; enrol again, found one of") && error.contains("96px"), "{error}");
+}
+
+#[test]
+fn refuses_too_few_golden_images() {
+    let Some(mut encoder) = encoder(96) else { return };
+    let mut enrolment = Enrolment::new(BankOptions::default());
+    let message = "golden images: expected 2 or more, to compare each with the others, found 1";
+    enrolment.add(&encoder, &pattern(0));
+    assert_eq!(enrolment.finish(&mut encoder, |_, _| ()).unwrap_err().to_string(), message);
+}
+
+#[test]
+fn scales_any_shape_to_the_same_number_of_pixels() {
+    let Some(encoder) = encoder(320) else { return };
+    for (size, expected) in
+        [((300, 300), (320, 320)), ((1024, 429), (480, 192)), ((1, 1), (320, 320)), ((40_000, 1), (1280, 64))]
+    {
+        let found = encoder.input_size(Size::new(size.0, size.1));
+        assert_eq!((found.width_px, found.height_px), expected, "{size:?}");
+    }
+}
+
+#[test]
+fn refuses_a_resolution_and_weights_that_cannot_be() {
+    for resolution_px in [0, 63, 2049] {
+        let error = check_resolution(resolution_px).unwrap_err().to_string();
+        assert_eq!(error, format!("resolution of the encoder: expected 64 to 2048 px, found {resolution_px} px"));
+    }
+    let mut state = torch_pickle::StateDict::new();
+    let path = Path::new("weights.pth");
+    let error = network::build(&state, path).unwrap_err().to_string();
+    assert_eq!(error, "weights.pth: expected _conv_stem.weight of shape [32, 3, 3, 3], found no such tensor");
+    state.insert("_conv_stem.weight".to_owned(), torch_pickle::Tensor { dims: vec![1], values: vec![0.0] });
+    let error = network::build(&state, path).unwrap_err().to_string();
+    assert!(error.ends_with("found shape [1]"), "{error}");
+}
