@@ -91,8 +91,7 @@ impl Describe for Describer {
         let facts = Facts::of(suspect);
         let kinds = kinds(&self.knowledge, suspect);
         let phrases = Phrases::of(&facts, kinds.first().copied(), &self.knowledge);
-        let order =
-            Order { system: SYSTEM.to_owned(), user: facts.prompt(kinds.first().copied()), pattern: phrases.pattern() };
+        let order = Order { system: SYSTEM.to_owned(), user: facts.prompt(), pattern: phrases.pattern() };
         let gather = |part: fn(&Entry) -> &[String]| unique(kinds.iter().flat_map(|entry| part(entry)));
         let mut description = Description {
             summary: phrases.plain(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{findings::UNKNOWN_ANOMALY, knowledge::Entry, report::Defect, stage::Suspect};
+use crate::{findings::UNKNOWN_ANOMALY, report::Defect, stage::Suspect};
 
 /// More places than these are counted, not listed.
 const OTHER_ZONES_MAX: usize = 2;
@@ -61,14 +61,13 @@ impl Facts {
     }
 
     /// Returns what the language model is told.
-    pub(super) fn prompt(&self, kind: Option<&Entry>) -> String {
+    pub(super) fn prompt(&self) -> String {
         let mut lines = vec![format!("Marked areas: {}", self.count)];
         if let Some(Area { label, zone, size, share }) = &self.main {
             lines.push(format!("Strongest area: {zone}, {size}, {share} of the picture"));
             lines.push(format!("Suspected type: {}", label.as_deref().unwrap_or("unknown")));
         }
         lines.extend(self.times_limit.as_ref().map(|times| format!("Score: {times} times the limit")));
-        lines.extend(kind.map(|entry| format!("Typical look: {}", entry.looks_like)));
         lines.push("Write the note.".to_owned());
         lines.join("\n")
     }

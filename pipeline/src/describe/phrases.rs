@@ -54,11 +54,7 @@ fn finding(area: &Area) -> Vec<Vec<String>> {
     let Area { label, zone, size, share } = area;
     let place = place(zone);
     let opening = match label {
-        Some(label) => vec![
-            format!("Suspected {label} {place}"),
-            format!("Possible {label} {place}"),
-            format!("An area {place} looks like this defect: {label}"),
-        ],
+        Some(label) => vec![format!("Suspected {label} {place}"), format!("Possible {label} {place}")],
         None => vec![
             format!("An area {place} differs from the good samples"),
             format!("Something {place} does not match the good samples"),
@@ -89,7 +85,7 @@ fn others(facts: &Facts) -> Option<Vec<String>> {
 fn score(facts: &Facts) -> Option<Vec<String>> {
     let times = facts.times_limit.as_ref()?;
     let rarely = match &facts.good_percent {
-        Some(percent) => format!("; at most {percent} of good parts get that far"),
+        Some(percent) => format!("; good parts score so high in at most {percent} of cases"),
         None => String::new(),
     };
     Some(vec![
@@ -99,11 +95,15 @@ fn score(facts: &Facts) -> Option<Vec<String>> {
 }
 
 fn hints(entry: &Entry, knowledge: &Knowledge) -> (Vec<String>, Vec<String>) {
-    let measures: Vec<String> = entry.measure.iter().take(HINTS_EACH).cloned().collect();
-    let look_alikes = knowledge.look_alikes(entry).take(HINTS_EACH).map(str::to_owned);
-    let mut hints: Vec<String> = measures.iter().map(|what| format!(" To confirm, check {what}.")).collect();
-    let look_alikes: Vec<String> = look_alikes.collect();
-    hints.extend(look_alikes.iter().map(|other| format!(" It could also be {other}.")));
+    let bare = |text: &str| text.trim_end_matches(['.', '?']).to_owned();
+    let measures: Vec<String> = entry.measure.iter().take(HINTS_EACH).map(|what| bare(what)).collect();
+    let look_alikes: Vec<String> = knowledge.look_alikes(entry).take(HINTS_EACH).map(bare).collect();
+    // A colon before each list: the quotes are noun phrases without articles.
+    let hints = vec![
+        format!(" To confirm, check: {}.", measures.join("; ")),
+        format!(" Easily confused with: {}.", look_alikes.join("; ")),
+        format!(" Check whether it is one of these instead: {}.", look_alikes.join("; ")),
+    ];
     (hints, measures.into_iter().chain(look_alikes).collect())
 }
 

@@ -57,8 +57,9 @@ fn describe(scene: &Scene, says: Option<&str>) -> (Description, u64) {
     (description, describer.rejected())
 }
 
-const PLAIN: &str = "Suspected missing screw at the top left, 41 x 39 px, 6.0 % of the picture. The score is 2.4 times the limit \
-                     for good parts; at most 5.9 % of good parts get that far. To confirm, check position id.";
+const PLAIN: &str = "Suspected missing screw at the top left, 41 x 39 px, 6.0 % of the picture. The score is 2.4 times the \
+                     limit for good parts; good parts score so high in at most 5.9 % of cases. To confirm, check: position id; \
+                     count found vs expected.";
 
 #[test]
 fn without_an_author_the_plain_sentence_stands() {
