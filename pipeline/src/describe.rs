@@ -20,10 +20,12 @@ use crate::{
 mod author;
 mod check;
 mod facts;
+mod model_author;
 mod phrases;
 
 pub use author::{Author, Order, Written};
 use facts::Facts;
+pub use model_author::ModelAuthor;
 use phrases::Phrases;
 
 /// The kinds of defect whose causes and actions a report lists, strongest first; more would bury the first.

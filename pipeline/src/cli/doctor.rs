@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Outcome, models::word, print_json, print_line};
 use crate::home::Home;
 
-/// Less is not enough for a fresh pull (150 MB of files beside their packages).
+/// Less is not enough for a fresh pull (150 MB of files, beside their packages, and 160 MB of graphs).
 const LOW_DISK_BYTES: u64 = 500_000_000;
 /// The documented peak of `loupe inspect`, with room for the system.
 const LOW_MEMORY_BYTES: u64 = 1_000_000_000;
@@ -190,7 +190,7 @@ fn folder(name: &str, path: &Path) -> [Finding; 2] {
         Ok(bytes) => {
             let status = if bytes < LOW_DISK_BYTES { Status::Warning } else { Status::Good };
             Finding::new(format!("room in {name}"), status, HumanBytes(bytes).to_string())
-                .advise("models take 150 MB; evidence takes what pictures take")
+                .advise("models and their graphs take 310 MB; evidence takes what pictures take")
         }
         Err(error) => Finding::new(format!("room in {name}"), Status::Warning, error.to_string()),
     };

@@ -1,0 +1,97 @@
+//! A language model as author, under a grammar.
+
+use std::sync::atomic::AtomicBool;
+
+use models::{
+    generate::{GenerateOptions, Sampling},
+    language::LanguageModel,
+};
+use serde_json::json;
+
+use super::author::{Author, Order, Written};
+use crate::stage::StageError;
+
+/// Tokens that the model may choose for one text; what the grammar forces is not counted.
+const BUDGET_TOKENS: usize = 48;
+
+/// A language model as author: greedy, so that the same facts give the same text.
+#[derive(Debug)]
+pub struct ModelAuthor {
+    model: LanguageModel,
+}
+
+impl ModelAuthor {
+    /// Returns the author that writes with `model`, whose capacity should be 512 tokens or more.
+    pub const fn new(model: LanguageModel) -> Self {
+        Self { model }
+    }
+}
+
+impl Author for ModelAuthor {
+    fn write(&mut self, order: &Order) -> Result<Written, StageError> {
+        let LanguageModel { generator, grammars } = &mut self.model;
+        let schema = json!({
+            "type": "object",
+            "properties": { "summary": { "type": "string", "pattern": format!("^{}$", order.pattern) } },
+            "required": ["summary"],
+            "additionalProperties": false,
+        });
+        let grammar = grammars.json(&schema)?;
+        let prompt = generator.tokenizer().chat(&order.system, &order.user)?;
+        let options = GenerateOptions { max_new_tokens: BUDGET_TOKENS, sampling: Sampling::Greedy };
+        let generation = generator.generate(&prompt, Some(&grammar), options, &AtomicBool::new(false))?;
+        Ok(Written {
+            tokens_in: generation.prompt_tokens as u32,
+            tokens_out: generation.ids.len() as u32,
+            tokens_forced: generation.forced_tokens as u32,
+            text: generation.text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write as _};
+
+    use models::{
+        bundle::{Bundle, Role},
+        cache::Cache,
+        decoder::DecoderOptions,
+        ort_engine::OrtEngine,
+    };
+
+    use super::*;
+
+    /// Returns the author with the model in the cache; says why not otherwise.
+    fn author() -> Option<ModelAuthor> {
+        let bundle = Bundle::embedded().unwrap();
+        let cache = Cache::locate().unwrap();
+        let files = [Role::RuntimeLibrary, Role::LanguageModel].map(|role| cache.require(&bundle, role));
+        if let Some(error) = files.iter().find_map(|file| file.as_ref().err()) {
+            writeln!(io::stderr(), "skipped: {error}").unwrap();
+            return None;
+        }
+        let engine = OrtEngine::load(files[0].as_ref().unwrap()).unwrap();
+        let options = DecoderOptions { capacity: 512, ..DecoderOptions::default() };
+        Some(ModelAuthor::new(LanguageModel::open(&engine, &bundle, &cache, options).unwrap()))
+    }
+
+    #[test]
+    fn the_model_keeps_to_the_pattern() {
+        let Some(mut author) = author() else { return };
+        let order = Order {
+            system: "You write short inspection notes for factory operators.".to_owned(),
+            user: "Suspected type: missing \"M3\" screw\nWrite the note.".to_owned(),
+            pattern: r#"(?:Suspected|Possible) missing "M3" screw(?: \(41 x 39 px\)|, 41 x 39 px)\."#.to_owned(),
+        };
+        let written = author.write(&order).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&written.text).unwrap();
+        let summary = answer["summary"].as_str().unwrap();
+        let choices = ["Suspected", "Possible"].into_iter().flat_map(|first| {
+            [" (41 x 39 px).", ", 41 x 39 px."].map(|last| format!("{first} missing \"M3\" screw{last}"))
+        });
+        assert!(choices.into_iter().any(|choice| choice == summary), "{summary}");
+        assert!(written.tokens_forced > 0 && written.tokens_forced < written.tokens_out, "{written:?}");
+        assert_eq!(author.write(&order).unwrap(), written, "the same facts give the same text");
+    }
+}
