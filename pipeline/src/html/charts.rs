@@ -112,10 +112,10 @@ impl Strip {
 /// Returns a circle, triangle, diamond or cross around a point, so that colour is not needed to tell verdicts apart.
 fn mark(verdict: Verdict, x: f64, y: f64) -> String {
     match verdict {
-        Verdict::Pass => format!("M{:.1} {y:.1}a3 3 0 1 0 6 0a3 3 0 1 0-6 0z", x - 3.0),
-        Verdict::Fail => format!("M{x:.1} {:.1}l6 10h-12z", y - 6.0),
-        Verdict::Review => format!("M{x:.1} {:.1}l5.5 5.5l-5.5 5.5l-5.5-5.5z", y - 5.5),
-        Verdict::Invalid => format!("M{:.1} {:.1}l8 8m0-8l-8 8", x - 4.0, y - 4.0),
+        Verdict::Pass => format!("M{:.1} {y:.1}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z", x - 4.5),
+        Verdict::Fail => format!("M{x:.1} {:.1}l8.5 14h-17z", y - 8.5),
+        Verdict::Review => format!("M{x:.1} {:.1}l8 8l-8 8l-8-8z", y - 8.0),
+        Verdict::Invalid => format!("M{:.1} {:.1}l12 12m0-12l-12 12", x - 6.0, y - 6.0),
     }
 }
 

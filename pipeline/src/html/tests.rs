@@ -15,8 +15,8 @@ use crate::{
 const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>.png";
 
 fn frame() -> Frame {
-    let pixels: Vec<u8> = (0..640 * 480).map(|index| (index / 640 / 2) as u8).collect();
-    Frame::new(FrameId { source: "top".into(), seq: 0 }, Size::new(640, 480), PixelFormat::Grey8, pixels).unwrap()
+    let pixels: Vec<u8> = (0..320 * 240).map(|index| (index / 320) as u8).collect();
+    Frame::new(FrameId { source: "top".into(), seq: 0 }, Size::new(320, 240), PixelFormat::Grey8, pixels).unwrap()
 }
 
 fn report(verdict: Verdict, raw: f64) -> Report {

@@ -55,7 +55,8 @@ fn draw_badge(image: &mut RgbImage, corner: Point, number: usize, line_px: f32) 
     let pitch = height * (DIGIT_WIDTH + 0.22);
     let text_width = pitch * digits.len() as f32 - height * 0.22;
     let radius = 0.5 * (height.hypot(text_width)) + 2.0 * line_px;
-    let inside = |at: f32, length: u32| at.min(length as f32 - radius - 1.0).max(radius + 1.0);
+    // Outside of the corner, so that it does not hide a small defect; inside of the picture in any case.
+    let inside = |at: f32, length: u32| (at - 0.7 * radius).min(length as f32 - radius - 1.0).max(radius + 1.0);
     let centre = (inside(corner.0, image.width()), inside(corner.1, image.height()));
     draw_disc(image, centre, radius, line_px);
     for (index, digit) in digits.into_iter().enumerate() {
