@@ -11,6 +11,7 @@ pub mod config;
 mod demo;
 pub mod doctor;
 mod enroll;
+mod eval;
 mod inspect;
 pub mod models;
 mod progress;
@@ -40,6 +41,7 @@ enum Command {
     Enroll(enroll::EnrollArgs),
     /// Judge pictures: one report for each
     Inspect(inspect::InspectArgs),
+    Eval(eval::EvalArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -75,6 +77,7 @@ impl Cli {
             Command::Demo(args) => args.run(),
             Command::Enroll(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Eval(args) => eval::run(&args),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }

@@ -1,3 +1,97 @@
 //! `loupe eval`: how well a gate judges a labelled set of images.
+//!
+//! A [`Layout`] is read into a [`Dataset`]; for each seed an [`Inspector`] learns from golden images and judges the test part
+//! (a [`Round`]); [`Metrics`] sums the rounds up. Thresholds come from golden images alone: test labels are only compared with.
 
+use std::path::{Path, PathBuf};
+
+mod error;
+mod inspector;
+mod layout;
 pub mod metrics;
+mod output;
+mod page;
+mod runner;
+mod summary;
+
+pub use error::EvalError;
+pub use inspector::{Inspector, StationInspector, TemplateInspector};
+pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
+pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
+pub use summary::{ClassRow, Metrics, SCHEMA, Subject};
+
+/// What is evaluated, on what, and where the results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The data set's folder.
+    pub dataset: PathBuf,
+    /// How it is laid out.
+    pub layout: Layout,
+    /// The class that is good, where the layout leaves it open.
+    pub good: Option<String>,
+    /// The enrolled station that judges; nothing is learned then.
+    pub station: Option<String>,
+    /// Golden images to draw; all when `None`.
+    pub shots: Option<usize>,
+    /// How often to draw them, at least 1.
+    pub seeds: u64,
+    /// Folder for `metrics.json`, `predictions.jsonl` and `report.html`.
+    pub output: PathBuf,
+}
+
+impl Plan {
+    fn subject(&self, inspector: &dyn Inspector) -> Subject {
+        Subject {
+            dataset: self.dataset.display().to_string(),
+            layout: self.layout,
+            gate: inspector.name().to_owned(),
+            station: self.station.clone(),
+            shots: self.shots,
+        }
+    }
+
+    fn golden(&self, dataset: &Dataset, seed: u64) -> Result<Vec<PathBuf>, EvalError> {
+        if self.station.is_some() {
+            return Ok(Vec::new());
+        }
+        choose_golden(dataset, &self.dataset, self.shots, seed)
+    }
+}
+
+/// Evaluates `inspector` as `plan` says, writes the three files and returns the numbers.
+///
+/// # Errors
+/// See [`EvalError`]; a single bad image, mask or label is counted in [`Metrics::problems`] instead.
+pub fn evaluate(plan: &Plan, inspector: &mut dyn Inspector, watcher: &mut dyn Watcher) -> Result<Metrics, EvalError> {
+    // Found out before an hour of work, not after it.
+    output::prepare(&plan.output)?;
+    let dataset = Dataset::open(&plan.dataset, plan.layout, plan.good.as_deref())?;
+    let mut rounds = Vec::new();
+    for seed in 1..=plan.seeds.max(1) {
+        let golden = plan.golden(&dataset, seed)?;
+        rounds.push(judge_all(&dataset, inspector, (seed, golden), watcher)?);
+    }
+    let mut problems = dataset.problems.clone();
+    problems.extend(problems_of(&dataset, &rounds[0]));
+    refuse_empty(&plan.dataset, &rounds)?;
+    let metrics = Metrics::of(plan.subject(inspector), &dataset, &rounds, problems);
+    output::write(&plan.output, &dataset, &rounds, &metrics)?;
+    Ok(metrics)
+}
+
+fn refuse_empty(root: &Path, rounds: &[Round]) -> Result<(), EvalError> {
+    for round in rounds {
+        let failed = round.judged.iter().filter_map(|judged| judged.as_ref().err());
+        if let (true, Some(first)) = (round.judged.iter().all(Result::is_err), failed.clone().next()) {
+            return Err(EvalError::NothingJudged {
+                path: root.to_owned(),
+                found: failed.count(),
+                first: first.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

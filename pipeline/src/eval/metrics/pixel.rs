@@ -178,7 +178,7 @@ pub struct Bounded {
 
 impl PixelCurve {
     /// Returns the curve over `tallies`, or `None` unless there are both clean and defective pixels.
-    pub fn of(tallies: &[PixelTally]) -> Option<Self> {
+    pub fn of(tallies: &[&PixelTally]) -> Option<Self> {
         let mut merged: BTreeMap<u32, Bin> = BTreeMap::new();
         for (&position, &bin) in tallies.iter().flat_map(|tally| &tally.bins) {
             merged.entry(position).or_default().add(bin);
@@ -240,9 +240,9 @@ pub struct CoarseTallies {
 impl CoarseTallies {
     /// Returns `tallies` on at most about `n_bins` bins that each hold at most about as large a share of the clean pixels and
     /// of the regions.
-    pub fn new(tallies: &[PixelTally], n_bins: usize) -> Self {
+    pub fn new(tallies: &[&PixelTally], n_bins: usize) -> Self {
         let edges = edges_of(tallies, n_bins);
-        let coarse = |tally: &PixelTally| {
+        let coarse = |tally: &&PixelTally| {
             let mut bins = vec![Bin::default(); edges.len() + 1];
             for (position, &bin) in &tally.bins {
                 bins[edges.partition_point(|edge| edge <= position)].add(bin);
@@ -265,7 +265,7 @@ impl CoarseTallies {
 }
 
 /// Cuts where a further `1 / n_bins` of the clean pixels, or of the regions, has been passed.
-fn edges_of(tallies: &[PixelTally], n_bins: usize) -> Vec<u32> {
+fn edges_of(tallies: &[&PixelTally], n_bins: usize) -> Vec<u32> {
     let mut merged: BTreeMap<u32, Bin> = BTreeMap::new();
     for (&position, &bin) in tallies.iter().flat_map(|tally| &tally.bins) {
         merged.entry(position).or_default().add(bin);
@@ -303,15 +303,15 @@ mod tests {
     #[test]
     fn perfect_and_inverted_maps() {
         let truth = mask(4, 1, &[255, 0, 0, 0]);
-        let perfect = PixelCurve::of(&[PixelTally::of(&map(4, 1, &[9.0, 1.0, 2.0, 3.0]), &truth)]).unwrap();
+        let perfect = PixelCurve::of(&[&PixelTally::of(&map(4, 1, &[9.0, 1.0, 2.0, 3.0]), &truth)]).unwrap();
         assert_eq!((perfect.auroc().value, perfect.aupro().value), (1.0, 1.0));
-        let inverted = PixelCurve::of(&[PixelTally::of(&map(4, 1, &[0.5, 1.0, 2.0, 3.0]), &truth)]).unwrap();
+        let inverted = PixelCurve::of(&[&PixelTally::of(&map(4, 1, &[0.5, 1.0, 2.0, 3.0]), &truth)]).unwrap();
         assert_eq!((inverted.auroc().value, inverted.aupro().value), (0.0, 0.0));
     }
 
     #[test]
     fn equal_heat_everywhere_is_chance() {
-        let curve = PixelCurve::of(&[PixelTally::of(&map(1, 1, &[2.0]), &mask(2, 2, &[1, 0, 0, 0]))]).unwrap();
+        let curve = PixelCurve::of(&[&PixelTally::of(&map(1, 1, &[2.0]), &mask(2, 2, &[1, 0, 0, 0]))]).unwrap();
         assert_eq!(curve.auroc(), Bounded { value: 0.5, error: 0.5 }, "ties could go either way");
         // The line from (0, 0) to (1, 1), up to 0.3: a mean of 0.15.
         assert!((curve.aupro().value - 0.15).abs() < 1e-12);
@@ -322,15 +322,15 @@ mod tests {
         // The three-pixel region is missed, the single pixel is caught: half the overlap although a quarter of the pixels.
         let truth = mask(8, 1, &[1, 1, 1, 0, 0, 0, 0, 1]);
         let heat = map(8, 1, &[0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0, 5.0]);
-        let curve = PixelCurve::of(&[PixelTally::of(&heat, &truth)]).unwrap();
+        let curve = PixelCurve::of(&[&PixelTally::of(&heat, &truth)]).unwrap();
         assert!((curve.aupro().value - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn no_defect_no_curve_and_no_heat_no_panic() {
-        assert!(PixelCurve::of(&[PixelTally::of_good(&map(1, 1, &[1.0]), Size::new(3, 3))]).is_none());
+        assert!(PixelCurve::of(&[&PixelTally::of_good(&map(1, 1, &[1.0]), Size::new(3, 3))]).is_none());
         let odd = PixelTally::of(&map(2, 1, &[f32::NAN, -1.0]), &mask(2, 1, &[1, 0]));
-        assert_eq!(PixelCurve::of(&[odd]).map(|curve| curve.auroc().value), Some(0.5));
+        assert_eq!(PixelCurve::of(&[&odd]).map(|curve| curve.auroc().value), Some(0.5));
     }
 
     #[test]
@@ -342,6 +342,7 @@ mod tests {
             PixelTally::of(&map(64, 64, &values), &mask(64, 64, &truth))
         };
         let tallies: Vec<PixelTally> = (0..4).map(tally).collect();
+        let tallies: Vec<&PixelTally> = tallies.iter().collect();
         let fine = PixelCurve::of(&tallies).unwrap();
         let coarse = CoarseTallies::new(&tallies, 1024).curve(&[0, 1, 2, 3]).unwrap();
         assert!(coarse.auroc().error < 5e-4);

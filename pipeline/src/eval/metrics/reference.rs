@@ -139,7 +139,7 @@ fn pixel_measures_agree_with_the_literal_ones_within_the_stated_error() {
             PixelTally::of(&HeatMap { size, values: heat.clone(), threshold: 0.0 }, &mask)
         };
         let tallies: Vec<PixelTally> = case.heat.iter().zip(&case.mask).map(tally).collect();
-        let curve = PixelCurve::of(&tallies).unwrap();
+        let curve = PixelCurve::of(&tallies.iter().collect::<Vec<_>>()).unwrap();
         let (auroc, aupro) = (curve.auroc(), curve.aupro());
         assert!(auroc.error < 1e-3 && aupro.error < 1e-2, "{auroc:?} {aupro:?}");
         // OpenCV's float interpolation may put a pixel on the other side of an equal one: 1e-5.

@@ -1,0 +1,161 @@
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use models::{Conductor, TemplateOptions};
+
+use super::{Outcome, print_json, print_line};
+use crate::{
+    enrolment::StationCard,
+    eval::{Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
+    home::{Home, StationName},
+};
+
+/// Draws of golden images when only some are learned from.
+const SEEDS_OF_SHOTS: u64 = 3;
+/// By this much the annotators of DeepPCB drew their boxes larger than the defects.
+const DEEPPCB_MARGIN_PX: u32 = 10;
+
+/// Score a labelled set of images: writes metrics.json, predictions.jsonl and report.html
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    /// Folder of the data set
+    dataset: PathBuf,
+    /// How the data set is laid out
+    #[arg(long, value_enum)]
+    layout: Layout,
+    /// Folder to write to; made if missing
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Compare position by position with an aligned golden template; always so for deeppcb
+    #[arg(long)]
+    template: bool,
+    /// Judge with an enrolled station, as it is, and learn nothing
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
+    station: Option<StationName>,
+    /// Learn from this many golden images, drawn by seed; from all without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    shots: Option<u32>,
+    /// Draw golden images this often, with seeds 1 to K [default: 3 with --shots]
+    #[arg(long, value_name = "K", requires = "shots", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Class folder that is good (layout folders)
+    #[arg(long, value_name = "CLASS")]
+    good: Option<String>,
+    /// Print metrics.json to standard output, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+impl EvalArgs {
+    fn plan(&self) -> Plan {
+        Plan {
+            dataset: self.dataset.clone(),
+            layout: self.layout,
+            good: self.good.clone(),
+            station: self.station.as_ref().map(|name| name.as_str().to_owned()),
+            shots: self.shots.map(|shots| shots as usize),
+            seeds: self.seeds.unwrap_or(if self.shots.is_some() { SEEDS_OF_SHOTS } else { 1 }),
+            output: self.output.clone(),
+        }
+    }
+
+    fn inspector(&self) -> anyhow::Result<Box<dyn Inspector>> {
+        if let Some(name) = &self.station {
+            let home = Home::locate()?;
+            let reference = StationCard::open(&home, name)?.reference(&home)?;
+            return Ok(Box::new(StationInspector::new(reference)));
+        }
+        if self.layout == Layout::Deeppcb {
+            let options =
+                TemplateOptions { margin_px: DEEPPCB_MARGIN_PX, ..TemplateOptions::bare_board(Conductor::Dark) };
+            return Ok(Box::new(TemplateInspector::new(options)));
+        }
+        if self.template {
+            return Ok(Box::new(TemplateInspector::new(TemplateOptions::default())));
+        }
+        anyhow::bail!("--template: expected for layout {}, found nothing", self.layout.name())
+    }
+}
+
+/// Evaluates and says what came of it.
+///
+/// # Errors
+/// One line that names the file or folder, what was expected and what was found.
+pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
+    let mut inspector = args.inspector()?;
+    let mut progress = Progress::new();
+    let metrics = evaluate(&args.plan(), inspector.as_mut(), &mut progress);
+    progress.bar.finish_and_clear();
+    let metrics = metrics?;
+    warn_of_problems(&metrics)?;
+    if args.json {
+        return print_json(&metrics);
+    }
+    for line in summary(&metrics) {
+        print_line(&line)?;
+    }
+    print_line(&format!("report: {}", args.output.join("report.html").display()))?;
+    Ok(Outcome::Done)
+}
+
+/// Shown only where standard error is a terminal.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let style = ProgressStyle::with_template("{bar:32} {pos}/{len} images, {per_sec}, {eta} left");
+        let bar = ProgressBar::no_length();
+        bar.set_style(style.expect("the template is well-formed"));
+        Self { bar }
+    }
+}
+
+impl Watcher for Progress {
+    fn judged(&mut self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+}
+
+fn warn_of_problems(metrics: &Metrics) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for problem in &metrics.problems {
+        writeln!(stderr, "loupe: {}", problem.message)?;
+    }
+    for leak in &metrics.leakage {
+        let (golden, judged) = (leak.golden.display(), leak.judged.display());
+        writeln!(
+            stderr,
+            "loupe: {judged}: expected an image that was not learned from, found the same file as {golden}"
+        )?;
+    }
+    Ok(())
+}
+
+fn summary(metrics: &Metrics) -> Vec<String> {
+    let Metrics { n_images, n_good, n_defective, n_invalid, n_golden, .. } = metrics;
+    let mut lines = vec![format!(
+        "{n_images} images judged: {n_good} good, {n_defective} defective; {n_invalid} invalid; {n_golden} golden images, {} seed(s)",
+        metrics.seeds.len()
+    )];
+    for (name, value) in &metrics.measures {
+        let Some(value) = value else { continue };
+        let interval = metrics.intervals_95.get(name).map(|i| format!("  95 % {:.3} to {:.3}", i.low, i.high));
+        let spread = metrics.spread.get(name).map(|spread| format!("  seeds ± {:.3}", spread.std));
+        lines.push(format!("{name:<22} {value:.4}{}{}", interval.unwrap_or_default(), spread.unwrap_or_default()));
+    }
+    if let Some(latency) = metrics.latency_ms {
+        lines.push(format!(
+            "{:<22} {:.1} / {:.1} / {:.1} ms (p50, p95, p99)",
+            "latency", latency.p50, latency.p95, latency.p99
+        ));
+    }
+    lines.push(format!("threshold: {}", metrics.threshold_source));
+    lines
+}

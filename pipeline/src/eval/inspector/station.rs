@@ -1,0 +1,48 @@
+use std::fmt;
+
+use cameras::Frame;
+use models::{GateReading, ModelError};
+
+use super::Inspector;
+use crate::Reference;
+
+/// Judges as an enrolled station does.
+pub struct StationInspector {
+    reference: Reference,
+}
+
+impl StationInspector {
+    /// Returns one that judges by `reference`.
+    pub const fn new(reference: Reference) -> Self {
+        Self { reference }
+    }
+}
+
+impl fmt::Debug for StationInspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StationInspector").field("calibration", &self.reference.calibration_id).finish_non_exhaustive()
+    }
+}
+
+impl Inspector for StationInspector {
+    fn name(&self) -> &'static str {
+        "station"
+    }
+
+    fn is_enrolled_for_good(&self) -> bool {
+        true
+    }
+
+    fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
+        let found = format!("{} golden images to learn from", golden.len());
+        Err(ModelError::Mismatch { what: "station".to_owned(), expected: "none: it is enrolled".to_owned(), found })
+    }
+
+    fn explanation(&self) -> String {
+        self.reference.threshold_source.clone()
+    }
+
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+        self.reference.gate.judge(frame, None)
+    }
+}

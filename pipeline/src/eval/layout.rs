@@ -1,0 +1,181 @@
+//! Where a data set keeps its golden images, its test images and their labels.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cameras::PICTURE_EXTENSIONS;
+use serde::Serialize;
+
+use super::{EvalError, metrics::Truth};
+
+mod deeppcb;
+mod folders;
+mod leakage;
+mod mvtec;
+
+pub use leakage::Leak;
+
+/// How a data set is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// `train/good`, `test/good`, `test/<defect>`, and `ground_truth/<defect>/<stem>_mask.png` where there are masks
+    Mvtec,
+    /// `ID_test.jpg` with its defect-free `ID_temp.jpg` and `ID.txt`, lines `x1 y1 x2 y2 type`
+    Deeppcb,
+    /// A folder for each class, one of them good; or `train/<class>` and `test/<class>`
+    Folders,
+}
+
+impl Layout {
+    /// Returns its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mvtec => "mvtec",
+            Self::Deeppcb => "deeppcb",
+            Self::Folders => "folders",
+        }
+    }
+}
+
+/// One image that is judged, and what is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The image.
+    pub path: PathBuf,
+    /// Its class: the name of its folder, or `pair` for DeepPCB.
+    pub class: String,
+    /// Whether it shows a defect.
+    pub is_defect: bool,
+    /// An image of its size that is above 0 where it is defective.
+    pub mask: Option<PathBuf>,
+    /// The golden image that it alone is compared with.
+    pub template: Option<PathBuf>,
+    /// Its labelled defects, where there are boxes.
+    pub truths: Vec<Truth>,
+}
+
+impl Sample {
+    /// A good image, until something else is said.
+    fn of_class(path: PathBuf, class: &str) -> Self {
+        Self { path, class: class.to_owned(), is_defect: false, mask: None, template: None, truths: Vec::new() }
+    }
+}
+
+/// What is wrong with a part of a data set that the evaluation goes on without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// An image cannot be read or judged.
+    InvalidImage,
+    /// A defective image has no mask although others have.
+    MissingMask,
+    /// A mask cannot be read or has another size than its image.
+    BadMask,
+    /// A line of labels does not parse.
+    BadLabel,
+    /// A pair lacks its template or its labels.
+    IncompletePair,
+}
+
+/// One thing that is wrong with a data set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of thing.
+    pub kind: ProblemKind,
+    /// One line that names the file, what was expected and what was found.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(kind: ProblemKind, message: String) -> Self {
+        Self { kind, message }
+    }
+}
+
+/// A data set, read but not yet decoded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dataset {
+    /// Good images to learn from, sorted; empty when each sample brings its own template.
+    pub golden: Vec<PathBuf>,
+    /// Images to judge, sorted within their class.
+    pub samples: Vec<Sample>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// Files that are both learned from and judged.
+    pub leaks: Vec<Leak>,
+}
+
+impl Dataset {
+    /// Returns the data set in `root`. `good` names the class that is good, where the layout leaves it open.
+    ///
+    /// # Errors
+    /// [`EvalError::WrongLayout`] when folders are missing or empty, [`EvalError::Io`] when one cannot be read.
+    pub fn open(root: &Path, layout: Layout, good: Option<&str>) -> Result<Self, EvalError> {
+        let mut dataset = match layout {
+            Layout::Mvtec => mvtec::open(root)?,
+            Layout::Deeppcb => deeppcb::open(root)?,
+            Layout::Folders => folders::open(root, good)?,
+        };
+        dataset.leaks = leakage::find(&dataset)?;
+        Ok(dataset)
+    }
+}
+
+/// Entries of a folder, sorted, without hidden ones.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let failed = |source| EvalError::Io { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !name_of(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// Files with the extension of a picture; whether they are one shows when they are decoded.
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        path.is_file() && extension.is_some_and(|extension| PICTURE_EXTENSIONS.contains(&extension.as_str()))
+    };
+    Ok(entries(folder)?.into_iter().filter(is_picture).collect())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn stem_of(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What a folder holds, in a few words.
+fn contents(folder: &Path) -> Result<String, EvalError> {
+    const NAMED: usize = 6;
+    let names: Vec<String> = entries(folder)?.iter().map(|path| name_of(path)).collect();
+    Ok(match names.len() {
+        0 => "nothing".to_owned(),
+        n if n <= NAMED => names.join(", "),
+        n => format!("{} and {} more", names[..NAMED].join(", "), n - NAMED),
+    })
+}
+
+fn wrong_layout(folder: &Path, expected: &str) -> EvalError {
+    match contents(folder) {
+        Ok(found) => EvalError::WrongLayout { path: folder.to_owned(), expected: expected.to_owned(), found },
+        Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::Dataset;
+use crate::eval::EvalError;
+
+/// The same file among the golden images and among the judged ones: its score says nothing about new parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leak {
+    /// The golden image.
+    pub golden: PathBuf,
+    /// The judged image with the same bytes.
+    pub judged: PathBuf,
+}
+
+fn hash(path: &Path) -> Result<[u8; 32], EvalError> {
+    let bytes = fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    Ok(Sha256::digest(bytes).into())
+}
+
+/// Returns every judged image whose bytes are those of a golden image, the image's own template included.
+pub(super) fn find(dataset: &Dataset) -> Result<Vec<Leak>, EvalError> {
+    let mut golden = HashMap::new();
+    let templates = dataset.samples.iter().filter_map(|sample| sample.template.as_ref());
+    for path in dataset.golden.iter().chain(templates) {
+        golden.insert(hash(path)?, path);
+    }
+    let mut leaks = Vec::new();
+    for sample in &dataset.samples {
+        if let Some(&path) = golden.get(&hash(&sample.path)?) {
+            leaks.push(Leak { golden: path.clone(), judged: sample.path.clone() });
+        }
+    }
+    Ok(leaks)
+}

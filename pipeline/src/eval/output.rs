@@ -1,0 +1,121 @@
+use std::{
+    fs,
+    io::{BufWriter, Write as _},
+    path::Path,
+};
+
+use models::Region;
+use serde::Serialize;
+
+use super::{Dataset, EvalError, Judged, Metrics, Round, Sample, metrics::Truth, page};
+
+/// One line of `predictions.jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    seed: u64,
+    path: String,
+    class: &'a str,
+    is_defect: bool,
+    #[serde(flatten)]
+    said: Said<'a>,
+    truth: Vec<BoxLine<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    Judged {
+        score: f64,
+        threshold: f64,
+        is_rejected: bool,
+        p_value: Option<f64>,
+        latency_ms: f64,
+        regions: Vec<BoxLine<'a>>,
+    },
+    Invalid {
+        error: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct BoxLine<'a> {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+}
+
+impl<'a> From<&'a Region> for BoxLine<'a> {
+    fn from(Region { rect, score, code, .. }: &'a Region) -> Self {
+        let cameras::Rect { x, y, width, height } = *rect;
+        Self { x, y, width, height, code: code.as_deref(), score: Some(*score) }
+    }
+}
+
+impl<'a> From<&'a Truth> for BoxLine<'a> {
+    fn from(Truth { rect, class }: &'a Truth) -> Self {
+        let cameras::Rect { x, y, width, height } = *rect;
+        Self { x, y, width, height, code: Some(class), score: None }
+    }
+}
+
+fn line<'a>(seed: u64, sample: &'a Sample, judged: &'a Result<Judged, String>) -> Line<'a> {
+    let said = match judged {
+        Ok(judged) => Said::Judged {
+            score: judged.score,
+            threshold: judged.threshold,
+            is_rejected: judged.is_rejected,
+            p_value: judged.p_value,
+            latency_ms: judged.latency.as_secs_f64() * 1e3,
+            regions: judged.regions.iter().map(BoxLine::from).collect(),
+        },
+        Err(error) => Said::Invalid { error },
+    };
+    Line {
+        seed,
+        path: sample.path.display().to_string(),
+        class: &sample.class,
+        is_defect: sample.is_defect,
+        said,
+        truth: sample.truths.iter().map(BoxLine::from).collect(),
+    }
+}
+
+/// Makes the folder and checks that it can be written to.
+pub(super) fn prepare(folder: &Path) -> Result<(), EvalError> {
+    let failed = |source| EvalError::Io { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let probe = folder.join(".loupe-eval");
+    fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(failed)
+}
+
+/// Writes `metrics.json`, `predictions.jsonl` and `report.html`.
+pub(super) fn write(folder: &Path, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
+    write_predictions(&folder.join("predictions.jsonl"), dataset, rounds)?;
+    let page = page::render(dataset, &rounds[0], metrics).map_err(|source| EvalError::Page { source })?;
+    write_text(&folder.join("report.html"), &page)?;
+    let path = folder.join("metrics.json");
+    let text = serde_json::to_string_pretty(metrics);
+    write_text(&path, &text.map_err(|source| EvalError::Io { path: path.clone(), source: source.into() })?)
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), EvalError> {
+    fs::write(path, format!("{text}\n")).map_err(|source| EvalError::Io { path: path.to_owned(), source })
+}
+
+fn write_predictions(path: &Path, dataset: &Dataset, rounds: &[Round]) -> Result<(), EvalError> {
+    let write = || {
+        let mut file = BufWriter::new(fs::File::create(path)?);
+        for round in rounds {
+            for (sample, judged) in dataset.samples.iter().zip(&round.judged) {
+                serde_json::to_writer(&mut file, &line(round.seed, sample, judged))?;
+                file.write_all(b"\n")?;
+            }
+        }
+        file.flush()
+    };
+    write().map_err(|source| EvalError::Io { path: path.to_owned(), source })
+}

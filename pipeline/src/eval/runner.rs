@@ -1,0 +1,236 @@
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use cameras::{Frame, FrameId, Size};
+use image::GrayImage;
+use models::{GateReading, HeatMap, Region};
+
+use super::{
+    Dataset, EvalError, Inspector, Problem, Sample,
+    layout::ProblemKind,
+    metrics::{Found, Labelled, PixelTally},
+};
+
+/// Cells that a kept heat map has at most on a side: enough for a gallery, little enough to keep all.
+const KEPT_CELLS: u32 = 128;
+
+/// What became of one image.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// In the gate's unit.
+    pub score: f64,
+    /// Scores above it are rejected.
+    pub threshold: f64,
+    /// Conformal, where the gate is calibrated.
+    pub p_value: Option<f64>,
+    /// Whether the score is above the threshold.
+    pub is_rejected: bool,
+    /// What looks strange.
+    pub regions: Vec<Region>,
+    /// From decoded frame to reading.
+    pub latency: Duration,
+    /// Against the mask, where the image is good or has one.
+    pub tally: Option<PixelTally>,
+    /// The heat, on few cells.
+    pub heat_map: HeatMap,
+}
+
+impl Judged {
+    /// Returns labelled and found boxes of `sample`.
+    pub fn boxes(&self, sample: &Sample) -> Labelled {
+        let found =
+            |region: &Region| Found { rect: region.rect, score: f64::from(region.score), class: region.code.clone() };
+        Labelled { truths: sample.truths.clone(), found: self.regions.iter().map(found).collect() }
+    }
+}
+
+/// One choice of golden images and what came of it.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// Chose the golden images.
+    pub seed: u64,
+    /// What was learned from; empty when each sample brings its own.
+    pub golden: Vec<PathBuf>,
+    /// What the threshold means.
+    pub explanation: String,
+    /// For each sample of the data set, in its order; why not, where it could not be judged.
+    pub judged: Vec<Result<Judged, String>>,
+    /// Reading, judging and measuring all of them.
+    pub elapsed: Duration,
+}
+
+/// Is told how far a run is.
+pub trait Watcher {
+    /// `done` of `total` images are judged.
+    fn judged(&mut self, done: usize, total: usize);
+}
+
+/// Golden images of one round: all, or as many as `shots` says, drawn by `seed`.
+///
+/// # Errors
+/// [`EvalError::TooFewGolden`] when the data set, found at `root`, has fewer.
+pub fn choose_golden(
+    dataset: &Dataset,
+    root: &Path,
+    shots: Option<usize>,
+    seed: u64,
+) -> Result<Vec<PathBuf>, EvalError> {
+    let mut golden = dataset.golden.clone();
+    if let Some(asked) = shots {
+        if asked > golden.len() || asked == 0 {
+            let found = golden.len();
+            return Err(EvalError::TooFewGolden { path: root.to_owned(), asked: asked.max(1), found });
+        }
+        fastrand::Rng::with_seed(seed).shuffle(&mut golden);
+        golden.truncate(asked);
+        golden.sort();
+    }
+    Ok(golden)
+}
+
+/// Returns what `inspector` makes of every sample after learning from `golden`, which `seed` chose, or from each sample's own
+/// template; with neither it judges by what it knows already.
+///
+/// # Errors
+/// When a golden image cannot be read or nothing can be learned. A sample that cannot be judged is an entry of the round.
+pub fn judge_all(
+    dataset: &Dataset,
+    inspector: &mut dyn Inspector,
+    (seed, golden): (u64, Vec<PathBuf>),
+    watcher: &mut dyn Watcher,
+) -> Result<Round, EvalError> {
+    let started = Instant::now();
+    if !golden.is_empty() {
+        learn(inspector, &golden)?;
+    }
+    let mut judged = Vec::with_capacity(dataset.samples.len());
+    for sample in &dataset.samples {
+        if let (Some(template), false) = (&sample.template, inspector.is_enrolled_for_good()) {
+            learn(inspector, std::slice::from_ref(template))?;
+        }
+        judged.push(judge(sample, inspector));
+        watcher.judged(judged.len(), dataset.samples.len());
+    }
+    Ok(Round { seed, golden, explanation: inspector.explanation(), judged, elapsed: started.elapsed() })
+}
+
+fn learn(inspector: &mut dyn Inspector, golden: &[PathBuf]) -> Result<(), EvalError> {
+    let frames: Vec<Frame> = golden
+        .iter()
+        .map(|path| decode(path))
+        .collect::<Result<_, _>>()
+        .map_err(|source| EvalError::BrokenGolden { source })?;
+    inspector.enroll(&frames).map_err(|source| EvalError::Model { source })
+}
+
+pub(super) fn decode(path: &Path) -> Result<Frame, cameras::CameraError> {
+    cameras::decode_file(path, FrameId { source: "eval".into(), seq: 0 })
+}
+
+fn judge(sample: &Sample, inspector: &mut dyn Inspector) -> Result<Judged, String> {
+    let frame = decode(&sample.path).map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    let reading = inspector.judge(&frame).map_err(|error| format!("{}: {error}", sample.path.display()))?;
+    let latency = started.elapsed();
+    if !reading.score.is_finite() {
+        return Err(format!("{}: expected a finite score, found {}", sample.path.display(), reading.score));
+    }
+    let tally = tally(sample, frame.size(), &reading.heat_map).ok().flatten();
+    Ok(keep(reading, latency, tally))
+}
+
+fn keep(reading: GateReading, latency: Duration, tally: Option<PixelTally>) -> Judged {
+    Judged {
+        score: f64::from(reading.score),
+        threshold: f64::from(reading.threshold),
+        p_value: reading.p_value,
+        is_rejected: reading.is_suspect(),
+        heat_map: shrink(&reading.heat_map),
+        regions: reading.regions,
+        latency,
+        tally,
+    }
+}
+
+/// `None` when nothing is known about the pixels.
+fn tally(sample: &Sample, size: Size, heat_map: &HeatMap) -> Result<Option<PixelTally>, String> {
+    match &sample.mask {
+        Some(path) => Ok(Some(PixelTally::of(heat_map, &read_mask(path, size)?))),
+        None if sample.is_defect => Ok(None),
+        None => Ok(Some(PixelTally::of_good(heat_map, size))),
+    }
+}
+
+/// Any bit of any channel marks a defective pixel: masks are drawn with 1, 255 or the number of a class.
+fn read_mask(path: &Path, size: Size) -> Result<GrayImage, String> {
+    let mask = decode(path).map_err(|error| error.to_string())?;
+    if mask.size() != size {
+        return Err(format!("{}: expected a mask of {size}, as its image, found {}", path.display(), mask.size()));
+    }
+    let pixels = mask.pixels().chunks(mask.format().bytes_per_pixel());
+    let marked = pixels.map(|pixel| u8::from(pixel.iter().any(|&byte| byte > 0))).collect();
+    GrayImage::from_raw(size.width_px, size.height_px, marked).ok_or_else(|| format!("{}: too large", path.display()))
+}
+
+/// Returns what is wrong with the masks and what could not be judged, as seen in `round`.
+pub fn problems_of(dataset: &Dataset, round: &Round) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (sample, judged) in dataset.samples.iter().zip(&round.judged) {
+        match (judged, &sample.mask) {
+            (Err(message), _) => problems.push(Problem::new(ProblemKind::InvalidImage, message.clone())),
+            (Ok(Judged { tally: None, .. }), Some(mask)) => {
+                let size = decode(&sample.path).map(|frame| frame.size());
+                let message =
+                    size.map_err(|error| error.to_string()).and_then(|size| read_mask(mask, size).map(|_| ()));
+                problems.extend(message.err().map(|message| Problem::new(ProblemKind::BadMask, message)));
+            }
+            _ => {}
+        }
+    }
+    problems
+}
+
+/// The largest heat of each group of cells.
+fn shrink(map: &HeatMap) -> HeatMap {
+    let Size { width_px, height_px } = map.size;
+    let step = width_px.max(height_px).div_ceil(KEPT_CELLS).max(1);
+    let size = Size::new(width_px.div_ceil(step), height_px.div_ceil(step));
+    let mut values = vec![0.0_f32; size.area_px()];
+    for (index, &heat) in map.values.iter().enumerate() {
+        let (x, y) = (index as u32 % width_px / step, index as u32 / width_px / step);
+        let kept = &mut values[(y * size.width_px + x) as usize];
+        *kept = kept.max(heat);
+    }
+    HeatMap { size, values, threshold: map.threshold }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_images_are_drawn_by_seed() {
+        let golden: Vec<PathBuf> = (0..20).map(|i| PathBuf::from(format!("{i:02}"))).collect();
+        let dataset = Dataset { golden: golden.clone(), ..Dataset::default() };
+        let draw = |shots, seed| choose_golden(&dataset, Path::new("set"), shots, seed);
+        assert_eq!(draw(None, 1).unwrap(), golden);
+        let drawn = draw(Some(8), 1).unwrap();
+        assert_eq!(drawn.len(), 8);
+        assert_eq!(draw(Some(8), 1).unwrap(), drawn);
+        assert_ne!(draw(Some(8), 2).unwrap(), drawn);
+        let error = draw(Some(21), 1).unwrap_err();
+        assert_eq!(error.to_string(), "set: expected at least 21 good images to learn from, found 20");
+        assert!(draw(Some(0), 1).is_err());
+    }
+
+    #[test]
+    fn a_shrunk_map_keeps_its_peaks() {
+        let mut map = HeatMap { size: Size::new(300, 200), values: vec![0.0; 60_000], threshold: 2.0 };
+        map.values[300 * 199 + 299] = 7.0;
+        let kept = shrink(&map);
+        assert_eq!((kept.size, kept.threshold.to_bits()), (Size::new(100, 67), 2.0_f32.to_bits()));
+        assert_eq!(kept.values.last(), Some(&7.0));
+    }
+}
