@@ -15,6 +15,7 @@ mod eval;
 mod inspect;
 pub mod models;
 mod progress;
+pub mod run;
 mod summary;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
@@ -35,6 +36,8 @@ enum Command {
     Models(models::ModelsArgs),
     /// Say what this machine offers and what is missing
     Doctor(doctor::DoctorArgs),
+    /// Watch the cameras of a configuration and judge every part
+    Run(run::RunArgs),
     /// Check a configuration file or describe what one may hold
     Config(config::ConfigArgs),
     /// Learn what good looks like, calibrate, and explain the threshold
@@ -73,6 +76,7 @@ impl Cli {
         match self.command {
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Run(args) => run::run(&args),
             Command::Config(args) => config::run(args),
             Command::Demo(args) => args.run(),
             Command::Enroll(args) => args.run(),

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     check::QualityLimits,
+    evidence::EvidencePolicy,
     home::{Home, StationName},
     policy::Policy,
     queue::Overload,
@@ -32,6 +33,8 @@ pub const OVERRIDE_PREFIX: &str = "LOUPE__";
 pub struct Config {
     /// Where everything that Loupe writes goes.
     pub home: Home,
+    /// Which verdicts get evidence files.
+    pub evidence: EvidencePolicy,
     /// The models that all stations share.
     pub models: RawModels,
     /// By name, in the order of the names; at least one.

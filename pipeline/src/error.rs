@@ -19,6 +19,12 @@ pub enum PipelineError {
         /// The name.
         name: String,
     },
+    /// A gate compares features and the run has no encoder to make them.
+    #[error("station {station}: its reference compares features, expected an encoder, found none")]
+    NoEncoder {
+        /// The station.
+        station: String,
+    },
     /// A source cannot bring any more frames although it should.
     #[error("station {station}: {source}")]
     SourceLost {

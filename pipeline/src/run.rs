@@ -164,6 +164,10 @@ impl Pipeline {
             if !names.insert(&station.name) {
                 return Err(PipelineError::DuplicateStation { name: station.name.clone() });
             }
+            let needs_features = station.reference.as_ref().is_some_and(|reference| reference.gate.needs_features());
+            if needs_features && self.encoder.is_none() {
+                return Err(PipelineError::NoEncoder { station: station.name.clone() });
+            }
         }
         if names.is_empty() { Err(PipelineError::NoStation) } else { Ok(()) }
     }

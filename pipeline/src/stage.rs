@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -85,13 +85,6 @@ pub trait Record: Send {
     /// When the report is lost. That stops the run: a recorder that can do with less (no room for evidence) says so in the
     /// report instead.
     fn record(&mut self, recording: Recording<'_>) -> Result<Report, StageError>;
-}
-
-/// A recorder that its owner wants back after the run.
-impl<R: Record> Record for Arc<Mutex<R>> {
-    fn record(&mut self, recording: Recording<'_>) -> Result<Report, StageError> {
-        self.lock().unwrap_or_else(PoisonError::into_inner).record(recording)
-    }
 }
 
 /// A gate with what must be said about it in every report.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::QualityLimits,
+    evidence::EvidencePolicy,
     home::StationName,
     policy::{AmberAction, Failsafe, Policy},
     queue::Overload,
@@ -36,6 +37,8 @@ pub struct RawData {
     /// The folder for reports, evidence and references; without it, `loupe` in the user's data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+    /// Which verdicts get evidence files.
+    pub evidence: EvidencePolicy,
 }
 
 /// The models that all stations share.
@@ -49,7 +52,7 @@ pub struct RawModels {
     /// Threads that a model may use, at least 1; without it, one for each core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
-    /// Whether the language model puts suspect parts into words.
+    /// Whether the language model words what is said about suspect parts; otherwise plain sentences are used.
     pub describe: bool,
 }
 

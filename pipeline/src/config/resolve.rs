@@ -36,7 +36,7 @@ pub(super) fn resolve(raw: RawConfig, path: &Path, effective: String) -> Result<
     for station in &mut resolved {
         locate(&mut station.camera, folder);
     }
-    Ok(Config { home, models, stations: resolved, sha256: sha256(&effective), effective })
+    Ok(Config { home, evidence: data.evidence, models, stations: resolved, sha256: sha256(&effective), effective })
 }
 
 /// Makes the paths of `camera` relative to `folder`.

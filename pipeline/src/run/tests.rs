@@ -102,8 +102,8 @@ fn reference(judge: impl FnMut(u64) -> Result<f32, ModelError> + Send + 'static)
     }
 }
 
-fn all_good(_frame: u64) -> Result<f32, ModelError> {
-    Ok(0.5)
+fn all_good() -> Reference {
+    reference(|_| Ok(0.5))
 }
 
 /// Keeps reports in memory; fails from report `fail_at` on.
@@ -160,7 +160,7 @@ fn dropped(entry: &LedgerEntry, reason: &str) -> u64 {
 #[test]
 fn reports_every_frame_in_order() {
     let memory = Memory::default();
-    let station = Station::new("press", Box::new(Script::good(200))).reference(Some(reference(all_good)));
+    let station = Station::new("press", Box::new(Script::good(200))).reference(Some(all_good()));
     let summary = pipeline(station).run(Box::new(memory.clone()), &Stop::default()).unwrap();
     assert_eq!(summary.end, RunEnd::SourcesEnded);
     assert_eq!((summary.ledger[0].captured, summary.ledger[0].reported), (200, 200));
@@ -247,11 +247,11 @@ fn one_slow_station_does_not_starve_another() {
 fn drains_what_is_in_flight() {
     let stop = Stop::default();
     let source = Script { endless: true, ..Script::good(5) };
-    let station = Station::new("press", Box::new(source)).reference(Some(reference(all_good)));
+    let station = Station::new("press", Box::new(source)).reference(Some(all_good()));
     let (stopper, memory) = (stop.clone(), Memory::default());
     let pipeline = pipeline(station).on_report(move |report| {
         if report.seq == 4 {
-            stopper.drain()
+            stopper.drain();
         }
     });
     let summary = pipeline.run(Box::new(memory.clone()), &stop).unwrap();
@@ -293,7 +293,7 @@ fn a_panic_in_a_stage_ends_the_run_with_its_message() {
 fn a_lost_report_ends_the_run() {
     let memory = Memory { fail_at: Some(3), ..Memory::default() };
     let source = Script { endless: true, ..Script::good(20) };
-    let station = Station::new("press", Box::new(source)).reference(Some(reference(all_good)));
+    let station = Station::new("press", Box::new(source)).reference(Some(all_good()));
     let error = pipeline(station).run(Box::new(memory), &Stop::default()).unwrap_err();
     assert_eq!(error.to_string(), "record: disk is full");
     let entry = &error.summary.ledger[0];

@@ -1,0 +1,102 @@
+//! `loupe run`: the daemon. Every station of a configuration is watched until its camera ends or a signal comes.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{
+    Outcome, print_line,
+    summary::{Printer, Tally},
+};
+use crate::{
+    Pipeline, RunEnd, RunSummary, Station, Stop,
+    config::{Config, StationConfig},
+    enrolment::{EnrolmentError, StationCard},
+    home::Home,
+    kit::{Kit, Text},
+    recorder::{Recorder, SharedRecorder},
+    signals::SignalWatch,
+    stage::Reference,
+    store::RunInfo,
+};
+
+/// Arguments of `loupe run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file; `loupe config check` finds its mistakes
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON report a line (`loupe.report/1`) instead of one line for a person
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `loupe run`.
+///
+/// The first SIGINT or SIGTERM ends capturing and reports what is in flight; the second ends at once.
+///
+/// # Errors
+/// When the configuration has a mistake, a camera or a reference cannot be opened, another Loupe uses the data folder, or
+/// the run ends before its time.
+pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
+    let config = Config::load(&args.config)?;
+    let stop = Stop::default();
+    let _signals = SignalWatch::start(stop.clone()).context("signal handlers cannot be installed")?;
+    let info = RunInfo::new(format!("run {}", args.config.display()), config.effective.clone());
+    let recorder = SharedRecorder::new(Recorder::open(config.home.root(), info, config.evidence)?);
+    let tally = Tally::default();
+    let printer = Printer { json: args.json, tally: tally.clone(), stop: stop.clone() };
+    let pipeline = pipeline(&config)?.on_report(move |report| printer.print(report));
+    let outcome = pipeline.run(Box::new(recorder.clone()), &stop);
+    let summary = outcome.as_ref().unwrap_or_else(|error| &error.summary);
+    if summary.end == RunEnd::Aborted {
+        // A stage that was left behind may still hold the recorder; the next start finds its folder in order.
+        anyhow::bail!("stopped at once: {}", ledger_line(summary));
+    }
+    let page = recorder.lock().finish(&summary.ledger)?;
+    if !args.json {
+        print_line(&format!("{}; {}; {}", tally.line(), ledger_line(summary), page.display()))?;
+    }
+    outcome?;
+    Ok(Outcome::Done)
+}
+
+fn pipeline(config: &Config) -> anyhow::Result<Pipeline> {
+    let mut pipeline = Pipeline::new(config.sha256.clone());
+    for station in &config.stations {
+        pipeline = pipeline.station(open(station, &config.home)?);
+    }
+    let text = if config.models.describe { Text::Written } else { Text::Plain };
+    Ok(Kit::open(text)?.equip(pipeline))
+}
+
+fn open(config: &StationConfig, home: &Home) -> anyhow::Result<Station> {
+    let source = cameras::open(&config.camera, &config.camera_name)?;
+    Ok(Station::new(config.name.as_str(), source)
+        .overload(config.overload)
+        .limits(config.limits.clone())
+        .reference(reference(config, home)?)
+        .policy(config.policy.clone()))
+}
+
+/// Returns what is enrolled for a station; a station without stays in service, and every part goes to a person.
+fn reference(config: &StationConfig, home: &Home) -> Result<Option<Reference>, EnrolmentError> {
+    match StationCard::open(home, &config.reference) {
+        Ok(card) => card.reference(home).map(Some),
+        Err(error @ EnrolmentError::NotEnrolled { .. }) => {
+            tracing::warn!(station = %config.name, %error, "nothing enrolled, every part goes to a person");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the ledger as text: `belt: 12 captured, 10 reported, 2 dropped`.
+fn ledger_line(summary: &RunSummary) -> String {
+    let cameras = summary.ledger.iter().map(|entry| {
+        let (camera, dropped) = (&entry.camera, entry.dropped_total());
+        format!("{camera}: {} captured, {} reported, {dropped} dropped", entry.captured, entry.reported)
+    });
+    cameras.collect::<Vec<_>>().join("; ")
+}
