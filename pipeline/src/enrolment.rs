@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use models::{Calibration, Gate, ModelError, Template};
+use models::{Bank, Calibration, Encoder, Gate, ModelError, Template};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +24,8 @@ const CARD: &str = "station.toml";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
+    /// With a bank of golden features, wherever in the picture they lie.
+    Bank,
     /// Position by position with an aligned golden image.
     Template,
 }
@@ -39,6 +41,9 @@ pub struct StationCard {
     pub product: String,
     /// How it compares.
     pub method: Method,
+    /// Resolution of the encoder whose features are in the bank; absent for a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution_px: Option<u32>,
     /// When it was enrolled (UTC).
     pub enrolled_at: Timestamp,
     /// Good pictures that it learned from.
@@ -90,6 +95,12 @@ pub enum EnrolmentError {
         /// As computed.
         found: String,
     },
+    /// A bank cannot judge without the encoder that made its features.
+    #[error("station {name}: expected an encoder for its bank, found none")]
+    NoEncoder {
+        /// The station.
+        name: StationName,
+    },
     /// The reference itself.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -98,6 +109,8 @@ pub enum EnrolmentError {
 /// A gate that has just learned from good pictures.
 #[derive(Debug)]
 pub enum Learned {
+    /// A bank of golden features and the resolution of the encoder that made them.
+    Bank(Box<Bank>, u32),
     /// A golden template.
     Template(Box<Template>),
 }
@@ -105,12 +118,21 @@ pub enum Learned {
 impl Learned {
     fn method(&self) -> Method {
         match self {
+            Self::Bank(..) => Method::Bank,
             Self::Template(_) => Method::Template,
+        }
+    }
+
+    fn resolution_px(&self) -> Option<u32> {
+        match self {
+            Self::Bank(_, resolution_px) => Some(*resolution_px),
+            Self::Template(_) => None,
         }
     }
 
     fn save(&self, path: &Path) -> Result<(), ModelError> {
         match self {
+            Self::Bank(bank, _) => bank.save(path),
             Self::Template(template) => template.save(path),
         }
     }
@@ -118,12 +140,14 @@ impl Learned {
     /// Returns what the threshold means, in one sentence.
     pub fn explanation(&self) -> String {
         match self {
+            Self::Bank(bank, _) => bank.calibration().explanation(),
             Self::Template(template) => template.explanation(),
         }
     }
 
     fn false_alarm_bound(&self) -> Option<f64> {
         let calibration = match self {
+            Self::Bank(bank, _) => Some(bank.calibration()),
             Self::Template(template) => template.calibration(),
         };
         calibration.map(Calibration::overkill_bound_ratio)
@@ -154,6 +178,7 @@ pub fn save(
         name: name.clone(),
         product: product.to_owned(),
         method: learned.method(),
+        resolution_px: learned.resolution_px(),
         enrolled_at: Timestamp::now(),
         golden_images,
         explanation: learned.explanation(),
@@ -206,34 +231,42 @@ impl StationCard {
         Ok(card)
     }
 
-    /// Returns the gate of the station, ready to judge, with what reports say about it.
+    /// Returns the gate of the station, ready to judge, with what reports say about it. A bank is checked against the
+    /// `encoder` whose features it will be compared with.
     ///
     /// # Errors
-    /// When the reference is missing, damaged or not the one that was enrolled.
-    pub fn reference(&self, home: &Home) -> Result<Reference, EnrolmentError> {
+    /// When the reference is missing, damaged, not the one that was enrolled, or was made with another encoder.
+    pub fn reference(&self, home: &Home, encoder: Option<&Encoder>) -> Result<Reference, EnrolmentError> {
         let path = home.station(&self.name).join(&self.reference);
         let found = sha256_of(&path)?;
         if found != self.reference_sha256 {
             return Err(EnrolmentError::ChangedReference { path, expected: self.reference_sha256.clone(), found });
         }
-        let (gate, decided_by, name): (Box<dyn Gate>, _, _) = match self.method {
-            Method::Template => (Box::new(Template::open(&path)?), DecidedBy::Template, "golden template"),
-        };
-        let gate_use = ModelUse {
-            role: "gate".to_owned(),
-            name: name.to_owned(),
-            sha256: found.clone(),
-            runtime: "loupe cpu".to_owned(),
-            precision: "f32".to_owned(),
+        let (gate, decided_by, name): (Box<dyn Gate>, _, _) = match (self.method, encoder) {
+            (Method::Bank, Some(encoder)) => {
+                (Box::new(Bank::load(&path, encoder)?), DecidedBy::Bank, "bank of golden features")
+            }
+            (Method::Bank, None) => return Err(EnrolmentError::NoEncoder { name: self.name.clone() }),
+            (Method::Template, _) => (Box::new(Template::open(&path)?), DecidedBy::Template, "golden template"),
         };
         Ok(Reference {
             gate,
             decided_by,
             threshold_source: self.explanation.clone(),
             false_alarm_bound: self.false_alarm_bound,
-            calibration_id: found,
-            models: vec![gate_use],
+            calibration_id: found.clone(),
+            models: vec![gate_use(name, found)],
         })
+    }
+}
+
+fn gate_use(name: &str, sha256: String) -> ModelUse {
+    ModelUse {
+        role: "gate".to_owned(),
+        name: name.to_owned(),
+        sha256,
+        runtime: "loupe cpu".to_owned(),
+        precision: "f32".to_owned(),
     }
 }
 

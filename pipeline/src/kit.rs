@@ -1,40 +1,128 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
+use cameras::Frame;
+use models::{
+    Encoder, EncoderConfig, Features, ModelError,
+    bundle::{Bundle, BundleFile, Role},
+    cache::Cache,
+    decoder::DecoderOptions,
+    language::LanguageModel,
+    ort_engine::{OrtEngine, SessionConfig},
+};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Pipeline, describe::Describer, knowledge::Knowledge};
+use crate::{
+    Pipeline, Reference,
+    describe::{Describer, ModelAuthor},
+    enrolment::StationCard,
+    home::Home,
+    knowledge::Knowledge,
+    report::ModelUse,
+    stage::{Encode, StageError},
+};
 
-/// What a run asks of the models.
+/// Room for the longest prompt and answer that the knowledge base makes.
+const CAPACITY_TOKENS: usize = 1024;
+
+/// Who chooses the words of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
-    /// The language model chooses the words.
+    /// The language model, under a grammar made from the facts.
     Written,
-    /// Plain sentences.
+    /// Nobody: plain sentences.
     Plain,
 }
 
-/// What a run shares among its stations.
+/// The models and the knowledge that all stations of a run share.
 #[derive(Debug)]
 pub struct Kit {
-    knowledge: Knowledge,
-    describer: Describer,
+    bundle: Bundle,
+    cache: Cache,
+    session: SessionConfig,
+    encoder: Option<(Encoder, u32)>,
 }
 
 impl Kit {
-    /// Returns the models that a run needs.
+    /// Returns a kit over the `bundle` of that name or folder; models are opened as they are asked for.
     ///
     /// # Errors
-    /// When a model file is missing or damaged.
-    pub fn open(_text: Text) -> anyhow::Result<Self> {
-        let knowledge = Knowledge::embedded()?;
-        Ok(Self { describer: Describer::new(knowledge.clone(), None), knowledge })
+    /// When the bundle's description is damaged or there is no place for a cache.
+    pub fn new(bundle: &str, session: SessionConfig) -> anyhow::Result<Self> {
+        Ok(Self { bundle: Bundle::open(bundle)?, cache: Cache::locate()?, session, encoder: None })
     }
 
-    /// Returns `pipeline` with everything in this kit.
-    #[must_use]
-    pub fn equip(self, pipeline: Pipeline) -> Pipeline {
-        let Self { knowledge, describer } = self;
-        pipeline.catalogue(Box::new(knowledge)).describer(Box::new(describer))
+    /// Returns the encoder at `resolution_px`, opened at the first call.
+    ///
+    /// # Errors
+    /// When its files are missing or damaged, or this run already encodes at another resolution.
+    pub fn encoder(&mut self, resolution_px: u32) -> anyhow::Result<&mut Encoder> {
+        if let Some((_, other_px)) = self.encoder.as_ref().filter(|(_, other_px)| *other_px != resolution_px) {
+            anyhow::bail!("stations of one run: expected one resolution, found {other_px} px and {resolution_px} px");
+        }
+        let opened = match self.encoder.take() {
+            Some((encoder, _)) => encoder,
+            None => {
+                let engine = self.engine()?;
+                let weights = self.cache.require(&self.bundle, Role::EncoderWeights)?;
+                Encoder::open(&engine, &weights, EncoderConfig { resolution_px, session: self.session })?
+            }
+        };
+        Ok(&mut self.encoder.insert((opened, resolution_px)).0)
+    }
+
+    /// Returns what the station of `card` compares with, opening the encoder if it needs one.
+    ///
+    /// # Errors
+    /// When the reference or a model file is missing or damaged.
+    pub fn reference(&mut self, home: &Home, card: &StationCard) -> anyhow::Result<Reference> {
+        let Some(resolution_px) = card.resolution_px else { return Ok(card.reference(home, None)?) };
+        let encoder_use = model_use("encoder", self.bundle.file(Role::EncoderWeights)?, "f32");
+        let encoder = self.encoder(resolution_px)?;
+        let mut reference = card.reference(home, Some(encoder))?;
+        reference.models.push(encoder_use);
+        Ok(reference)
+    }
+
+    fn engine(&self) -> Result<OrtEngine, ModelError> {
+        OrtEngine::load(&self.cache.require(&self.bundle, Role::RuntimeLibrary)?)
+    }
+
+    fn language_model(&self) -> Result<LanguageModel, ModelError> {
+        let options = DecoderOptions { capacity: CAPACITY_TOKENS, session: self.session };
+        LanguageModel::open(&self.engine()?, &self.bundle, &self.cache, options)
+    }
+
+    /// Returns `pipeline` with the defect catalogue, a describer, and the encoder if one was opened.
+    ///
+    /// # Errors
+    /// When the language model is wanted and a file of it is missing or damaged.
+    pub fn equip(self, pipeline: Pipeline, text: Text) -> anyhow::Result<Pipeline> {
+        let author = match text {
+            Text::Written => Some(Box::new(ModelAuthor::new(self.language_model()?)) as _),
+            Text::Plain => None,
+        };
+        let describer = Describer::new(Knowledge::embedded()?, author);
+        let pipeline = pipeline.catalogue(Box::new(Knowledge::embedded()?)).describer(Box::new(describer));
+        Ok(match self.encoder {
+            Some((encoder, _)) => pipeline.encoder(Box::new(encoder)),
+            None => pipeline,
+        })
+    }
+}
+
+impl Encode for Encoder {
+    fn encode(&mut self, frame: &Frame) -> Result<Features, StageError> {
+        Ok(Self::encode(self, frame)?)
+    }
+}
+
+fn model_use(role: &str, file: &BundleFile, precision: &str) -> ModelUse {
+    ModelUse {
+        role: role.to_owned(),
+        name: file.name.clone(),
+        sha256: file.sha256.clone(),
+        runtime: "ort cpu".to_owned(),
+        precision: precision.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use cameras::CameraConfig;
+use models::ort_engine::SessionConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,14 @@ pub struct RawModels {
     pub threads: Option<u16>,
     /// Whether the language model words what is said about suspect parts; otherwise plain sentences are used.
     pub describe: bool,
+}
+
+impl RawModels {
+    /// Returns how model sessions use this machine.
+    pub fn session(&self) -> SessionConfig {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        SessionConfig { threads: self.threads.map_or_else(cores, usize::from), ..SessionConfig::default() }
+    }
 }
 
 impl Default for RawModels {
