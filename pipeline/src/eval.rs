@@ -15,7 +15,7 @@ mod runner;
 mod summary;
 
 pub use error::EvalError;
-pub use inspector::{Inspector, StationInspector, TemplateInspector};
+pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
 pub use summary::{ClassRow, Metrics, SCHEMA, Subject};

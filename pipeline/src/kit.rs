@@ -70,6 +70,11 @@ impl Kit {
         Ok(&mut self.encoder.insert((opened, resolution_px)).0)
     }
 
+    /// Returns the encoder, if one was opened.
+    pub fn into_encoder(self) -> Option<Encoder> {
+        self.encoder.map(|(encoder, _)| encoder)
+    }
+
     /// Returns what the station of `card` compares with, opening the encoder if it needs one.
     ///
     /// # Errors

@@ -1,5 +1,4 @@
 //! Integration tests of the binary `loupe` and of the pipeline, in one test binary.
 
 mod models_command;
-#[cfg(test)]
 mod run;

@@ -8,7 +8,7 @@ use std::{
 
 use cameras::{DefectKind, Frame, FrameId, Rect, SyntheticConfig, SyntheticLine, SyntheticSource};
 use clap::Args;
-use models::{Template, TemplateOptions};
+use models::{Template, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{Outcome, print_json, print_line, progress};
 use crate::{
@@ -129,9 +129,10 @@ impl DemoArgs {
         let bar = progress::bar(self.frames, "inspecting");
         let stop = Stop::default();
         let _signals = SignalWatch::start(stop.clone())?;
-        let station = Station::new(card.name.as_str(), Box::new(source)).reference(Some(card.reference(home)?));
-        let kit = Kit::open(if self.no_text { Text::Plain } else { Text::Written })?;
-        let pipeline = kit.equip(Pipeline::new(settings_sha256(&[&settings])).station(station));
+        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+        let station = Station::new(card.name.as_str(), Box::new(source)).reference(Some(kit.reference(home, card)?));
+        let pipeline = Pipeline::new(settings_sha256(&[&settings])).station(station);
+        let pipeline = kit.equip(pipeline, if self.no_text { Text::Plain } else { Text::Written })?;
         let shared = (Arc::clone(&judged), bar.clone());
         let summary = pipeline
             .on_report(move |report| {

@@ -2,15 +2,20 @@
 
 use std::path::PathBuf;
 
+use cameras::Frame;
 use clap::{Args, ValueEnum};
-use models::{Conductor, Template, TemplateOptions};
+use models::{
+    BankOptions, Conductor, Enrolment, Rotations, Surface, Template, TemplateOptions, bundle::DEFAULT_BUNDLE,
+    ort_engine::SessionConfig,
+};
 use tracing::warn;
 
-use super::{Outcome, print_json, print_line};
+use super::{Outcome, print_json, print_line, progress};
 use crate::{
     enrolment::{self, Learned, StationCard},
     golden,
     home::{Home, StationName},
+    kit::Kit,
 };
 
 /// Arguments of `loupe enroll`.
@@ -29,6 +34,8 @@ pub(super) struct EnrollArgs {
     /// What the part is called in reports [default: the station's name]
     #[arg(long, value_name = "TEXT")]
     product: Option<String>,
+    #[command(flatten)]
+    bank: BankArgs,
     /// Compare position by position: for parts that always arrive in the same place
     #[arg(long)]
     template: bool,
@@ -44,6 +51,32 @@ pub(super) struct EnrollArgs {
     /// Print the station's card as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How a bank of golden features is made.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct BankArgs {
+    /// Side in pixels of what the encoder sees (a square of as many pixels): more finds smaller defects and takes longer
+    #[arg(long, value_name = "PIXELS", default_value_t = 320, conflicts_with = "template")]
+    pub(super) resolution: u32,
+    /// Good parts have a texture that differs from part to part: ground, cast, woven or grown surfaces
+    #[arg(long, conflicts_with = "template")]
+    varied: bool,
+    /// Parts also arrive turned by a quarter, a half or three quarters
+    #[arg(long, conflicts_with = "template")]
+    rotations: bool,
+    /// Where the random choices of a bank start; the same pictures and seed give the same bank
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "template")]
+    seed: u64,
+}
+
+impl BankArgs {
+    /// Returns the options that the flags stand for.
+    pub(super) const fn options(self) -> BankOptions {
+        let surface = if self.varied { Surface::Varied } else { Surface::Alike };
+        let rotations = if self.rotations { Rotations::QuarterTurns } else { Rotations::AsEnrolled };
+        BankOptions { surface, rotations, seed: self.seed }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -69,9 +102,29 @@ impl EnrollArgs {
         if self.json { print_json(&card) } else { explain(&card, golden.broken.len()) }
     }
 
-    fn learn(&self, golden: &[cameras::Frame]) -> anyhow::Result<Learned> {
-        let template = Template::from_golden(golden, self.template_options())?;
-        Ok(Learned::Template(Box::new(template)))
+    fn learn(&self, golden: &[Frame]) -> anyhow::Result<Learned> {
+        if self.template {
+            let waiting = progress::spinner("learning every position");
+            let template = Template::from_golden(golden, self.template_options())?;
+            waiting.finish_and_clear();
+            return Ok(Learned::Template(Box::new(template)));
+        }
+        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+        let encoder = kit.encoder(self.bank.resolution)?;
+        let mut enrolment = Enrolment::new(self.bank.options());
+        for frame in golden {
+            enrolment.add(encoder, frame);
+        }
+        if let Some(warning) = enrolment.mixed_sizes() {
+            warn!("{warning}");
+        }
+        let bar = progress::bar(golden.len() as u64, "encoding good parts");
+        let bank = enrolment.finish(encoder, |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })?;
+        bar.finish_and_clear();
+        Ok(Learned::Bank(Box::new(bank), self.bank.resolution))
     }
 
     fn template_options(&self) -> TemplateOptions {

@@ -3,15 +3,17 @@ use std::{
     path::PathBuf,
 };
 
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use models::{Conductor, TemplateOptions};
+use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
-use super::{Outcome, print_json, print_line};
+use super::{Outcome, enroll::BankArgs, print_json, print_line};
 use crate::{
     enrolment::StationCard,
-    eval::{Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
+    eval::{BankInspector, Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
     home::{Home, StationName},
+    kit::Kit,
 };
 
 /// Draws of golden images when only some are learned from.
@@ -42,6 +44,8 @@ pub(super) struct EvalArgs {
     /// Draw golden images this often, with seeds 1 to K [default: 3 with --shots]
     #[arg(long, value_name = "K", requires = "shots", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
+    #[command(flatten)]
+    bank: BankArgs,
     /// Class folder that is good (layout folders)
     #[arg(long, value_name = "CLASS")]
     good: Option<String>,
@@ -66,8 +70,9 @@ impl EvalArgs {
     fn inspector(&self) -> anyhow::Result<Box<dyn Inspector>> {
         if let Some(name) = &self.station {
             let home = Home::locate()?;
-            let reference = StationCard::open(&home, name)?.reference(&home)?;
-            return Ok(Box::new(StationInspector::new(reference)));
+            let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+            let reference = kit.reference(&home, &StationCard::open(&home, name)?)?;
+            return Ok(Box::new(StationInspector::new(reference, kit.into_encoder())));
         }
         if self.layout == Layout::Deeppcb {
             let options =
@@ -77,7 +82,10 @@ impl EvalArgs {
         if self.template {
             return Ok(Box::new(TemplateInspector::new(TemplateOptions::default())));
         }
-        anyhow::bail!("--template: expected for layout {}, found nothing", self.layout.name())
+        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+        kit.encoder(self.bank.resolution)?;
+        let encoder = kit.into_encoder().context("the encoder was opened just now")?;
+        Ok(Box::new(BankInspector::new(encoder, self.bank.options())))
     }
 }
 

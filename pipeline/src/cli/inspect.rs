@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cameras::{FolderConfig, FolderMode, FolderSource};
 use clap::Args;
+use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{
     Outcome, print_line,
@@ -12,9 +13,14 @@ use super::{
 use crate::{
     Pipeline, Station, Stop,
     enrolment::StationCard,
+    evidence::EvidencePolicy,
     home::{Home, StationName},
+    kit::{Kit, Text, settings_sha256},
+    recorder::{Recorder, SharedRecorder},
     report::{Report, Verdict},
+    signals::SignalWatch,
     stage::{Record, Recording, StageError},
+    store::RunInfo,
 };
 
 /// Arguments of `loupe inspect`.
@@ -32,6 +38,12 @@ pub(super) struct InspectArgs {
     /// Print one JSON report a line (`loupe.report/1`) instead of one line for a person
     #[arg(long)]
     json: bool,
+    /// Keep reports, evidence and a page to look at in this folder
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Leave the language model out: plain sentences instead of chosen ones
+    #[arg(long)]
+    no_text: bool,
     /// End with exit code 3 when a picture fails
     #[arg(long)]
     fail_on_defect: bool,
@@ -49,17 +61,43 @@ impl InspectArgs {
         let config = FolderConfig { paths: self.paths.clone(), mode: FolderMode::Once, recursive: self.recursive };
         let source = FolderSource::open(&config, "inspect")?;
         let name = card.as_ref().map_or("unnamed", |card| card.name.as_str());
-        let reference = card.as_ref().map(|card| card.reference(&home)).transpose()?;
+        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+        let reference = card.as_ref().map(|card| kit.reference(&home, card)).transpose()?;
         let station = Station::new(name, Box::new(source)).reference(reference);
         let tally = Tally::default();
         let stop = Stop::default();
         let printer = Printer { json: self.json, tally: tally.clone(), stop: stop.clone() };
-        let pipeline = Pipeline::new(crate::kit::settings_sha256(&[name])).station(station);
-        pipeline.on_report(move |report| printer.print(report)).run(Box::new(Unrecorded::default()), &stop)?;
+        let pipeline = Pipeline::new(settings_sha256(&[name])).station(station);
+        // Without a reference nothing is found, so that there is nothing to put into words.
+        let text = if self.no_text || card.is_none() { Text::Plain } else { Text::Written };
+        let pipeline = kit.equip(pipeline, text)?.on_report(move |report| printer.print(report));
+        self.record(pipeline, &stop)?;
         if !self.json && tally.total() > 1 {
             print_line(&tally.line())?;
         }
         Ok(if self.fail_on_defect && tally.count(Verdict::Fail) > 0 { Outcome::DefectFound } else { Outcome::Done })
+    }
+}
+
+impl InspectArgs {
+    /// Runs `pipeline`, keeping its reports where the user wants them kept.
+    fn record(&self, pipeline: Pipeline, stop: &Stop) -> anyhow::Result<()> {
+        let _signals = SignalWatch::start(stop.clone())?;
+        let Some(folder) = &self.output else {
+            pipeline.run(Box::new(Unrecorded::default()), stop)?;
+            return Ok(());
+        };
+        let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        let info = RunInfo::new(format!("Inspection of {}", paths.join(", ")), String::new());
+        let recorder = SharedRecorder::new(Recorder::open(folder, info, EvidencePolicy::Suspects)?);
+        let outcome = pipeline.run(Box::new(recorder.clone()), stop);
+        let summary = outcome.as_ref().unwrap_or_else(|error| &error.summary);
+        let page = recorder.lock().finish(&summary.ledger)?;
+        outcome?;
+        if !self.json {
+            print_line(&format!("report: {}", page.display()))?;
+        }
+        Ok(())
     }
 }
 

@@ -63,32 +63,32 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
 }
 
 fn pipeline(config: &Config) -> anyhow::Result<Pipeline> {
+    let mut kit = Kit::new(&config.models.bundle, config.models.session())?;
     let mut pipeline = Pipeline::new(config.sha256.clone());
     for station in &config.stations {
-        pipeline = pipeline.station(open(station, &config.home)?);
+        pipeline = pipeline.station(open(station, &config.home, &mut kit)?);
     }
-    let text = if config.models.describe { Text::Written } else { Text::Plain };
-    Ok(Kit::open(text)?.equip(pipeline))
+    kit.equip(pipeline, if config.models.describe { Text::Written } else { Text::Plain })
 }
 
-fn open(config: &StationConfig, home: &Home) -> anyhow::Result<Station> {
+fn open(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Result<Station> {
     let source = cameras::open(&config.camera, &config.camera_name)?;
     Ok(Station::new(config.name.as_str(), source)
         .overload(config.overload)
         .limits(config.limits.clone())
-        .reference(reference(config, home)?)
+        .reference(reference(config, home, kit)?)
         .policy(config.policy.clone()))
 }
 
 /// Returns what is enrolled for a station; a station without stays in service, and every part goes to a person.
-fn reference(config: &StationConfig, home: &Home) -> Result<Option<Reference>, EnrolmentError> {
+fn reference(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Result<Option<Reference>> {
     match StationCard::open(home, &config.reference) {
-        Ok(card) => card.reference(home).map(Some),
+        Ok(card) => kit.reference(home, &card).map(Some),
         Err(error @ EnrolmentError::NotEnrolled { .. }) => {
             tracing::warn!(station = %config.name, %error, "nothing enrolled, every part goes to a person");
             Ok(None)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

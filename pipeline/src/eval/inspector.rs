@@ -1,9 +1,11 @@
 use cameras::Frame;
 use models::{GateReading, ModelError};
 
+mod bank;
 mod station;
 mod template;
 
+pub use bank::BankInspector;
 pub use station::StationInspector;
 pub use template::TemplateInspector;
 

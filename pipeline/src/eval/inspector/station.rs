@@ -1,7 +1,7 @@
 use std::fmt;
 
 use cameras::Frame;
-use models::{GateReading, ModelError};
+use models::{Encoder, GateReading, ModelError};
 
 use super::Inspector;
 use crate::Reference;
@@ -9,12 +9,13 @@ use crate::Reference;
 /// Judges as an enrolled station does.
 pub struct StationInspector {
     reference: Reference,
+    encoder: Option<Encoder>,
 }
 
 impl StationInspector {
-    /// Returns one that judges by `reference`.
-    pub const fn new(reference: Reference) -> Self {
-        Self { reference }
+    /// Returns one that judges by `reference`, with the features of `encoder` where the reference compares features.
+    pub const fn new(reference: Reference, encoder: Option<Encoder>) -> Self {
+        Self { reference, encoder }
     }
 }
 
@@ -43,6 +44,7 @@ impl Inspector for StationInspector {
     }
 
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
-        self.reference.gate.judge(frame, None)
+        let features = self.encoder.as_mut().map(|encoder| encoder.encode(frame)).transpose()?;
+        self.reference.gate.judge(frame, features.as_ref())
     }
 }

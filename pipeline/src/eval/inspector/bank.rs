@@ -1,0 +1,44 @@
+use cameras::Frame;
+use models::{Bank, BankOptions, Encoder, Enrolment, Gate as _, GateReading, ModelError};
+
+use super::{Inspector, nothing_learned};
+
+/// Compares with a bank of golden features.
+#[derive(Debug)]
+pub struct BankInspector {
+    options: BankOptions,
+    encoder: Encoder,
+    bank: Option<Bank>,
+}
+
+impl BankInspector {
+    /// Returns one that has learned nothing yet.
+    pub const fn new(encoder: Encoder, options: BankOptions) -> Self {
+        Self { options, encoder, bank: None }
+    }
+}
+
+impl Inspector for BankInspector {
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+
+    fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
+        let mut enrolment = Enrolment::new(self.options);
+        for frame in golden {
+            enrolment.add(&self.encoder, frame);
+        }
+        self.bank = Some(enrolment.finish(&mut self.encoder, |_, _| {})?);
+        Ok(())
+    }
+
+    fn explanation(&self) -> String {
+        self.bank.as_ref().map(|bank| bank.calibration().explanation()).unwrap_or_default()
+    }
+
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+        let bank = self.bank.as_mut().ok_or_else(nothing_learned)?;
+        let features = self.encoder.encode(frame)?;
+        bank.judge(frame, Some(&features))
+    }
+}
