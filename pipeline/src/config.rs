@@ -6,11 +6,11 @@
 use std::{fs, path::Path};
 
 use cameras::CameraConfig;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     check::QualityLimits,
     evidence::EvidencePolicy,
+    hash::sha256,
     home::{Home, StationName},
     policy::Policy,
     queue::Overload,
@@ -108,14 +108,6 @@ fn effective(raw: &RawConfig, path: &Path) -> Result<String, ConfigError> {
         key: "(whole file)".to_owned(),
         expected: "values that TOML can hold".to_owned(),
         found: error.to_string(),
-    })
-}
-
-fn sha256(text: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        hex
     })
 }
 

@@ -8,10 +8,10 @@ use std::{
 };
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     findings::UNKNOWN_ANOMALY,
+    hash::sha256,
     knowledge::{Entry, Knowledge},
     report::Description,
     stage::{Describe, StageError, Suspect},
@@ -101,7 +101,7 @@ impl Describe for Describer {
             actions: gather(|entry| &entry.corrective_actions),
             sources: gather(|entry| &entry.sources),
             sees_pixels: false,
-            prompt_sha256: sha256(&order),
+            prompt_sha256: fingerprint(&order),
             tokens_in: 0,
             tokens_out: 0,
             tokens_forced: 0,
@@ -130,9 +130,8 @@ fn unique<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<String> {
     texts.filter(|text| seen.insert(text.as_str())).cloned().collect()
 }
 
-fn sha256(order: &Order) -> String {
-    let digest = Sha256::digest(format!("{}\n{}\n{}", order.system, order.user, order.pattern));
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+fn fingerprint(order: &Order) -> String {
+    sha256(format!("{}\n{}\n{}", order.system, order.user, order.pattern))
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::{
 use jiff::Timestamp;
 use models::{Bank, Calibration, Encoder, Gate, ModelError, Template};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Reference,
+    hash::sha256,
     home::{Home, StationName},
     report::{DecidedBy, ModelUse},
 };
@@ -275,6 +275,5 @@ fn rename(from: &Path, to: &Path) -> Result<(), EnrolmentError> {
 }
 
 fn sha256_of(path: &Path) -> Result<String, EnrolmentError> {
-    let bytes = fs::read(path).map_err(|source| EnrolmentError::Io { path: path.to_path_buf(), source })?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    fs::read(path).map(sha256).map_err(|source| EnrolmentError::Io { path: path.to_path_buf(), source })
 }

@@ -10,9 +10,9 @@ use cameras::{Frame, PixelFormat};
 use image::{DynamicImage, ImageFormat, RgbImage, codecs::jpeg::JpegEncoder};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
+    hash::sha256,
     record_error::RecordError,
     report::{Evidence, EvidenceKind, Report, Verdict},
 };
@@ -132,7 +132,7 @@ impl EvidenceFolder {
         Ok(Evidence {
             kind,
             path,
-            sha256: hex(&Sha256::digest(bytes)),
+            sha256: sha256(bytes),
             bytes: bytes.len() as u64,
             mime: mime_of(extension).to_owned(),
         })
@@ -224,11 +224,6 @@ pub(crate) fn to_image(frame: &Frame) -> DynamicImage {
 
 fn mime_of(extension: &str) -> &'static str {
     ImageFormat::from_extension(extension).map_or("application/octet-stream", |format| format.to_mime_type())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn follows_the_variables_in_order() {
-        let cases: [(&[(&str, &str)], Option<&str>); 4] = [
-            (&[("LOUPE_DATA", "/a"), ("XDG_DATA_HOME", "/b"), ("HOME", "/c")], Some("/a")),
-            (&[("XDG_DATA_HOME", "/b"), ("HOME", "/c")], Some("/b/loupe")),
-            (&[("HOME", "/c")], Some("/c/.local/share/loupe")),
-            (&[], None),
+        let cases = [
+            (vec![("LOUPE_DATA", "/a"), ("XDG_DATA_HOME", "/b"), ("HOME", "/c")], Some("/a")),
+            (vec![("XDG_DATA_HOME", "/b"), ("HOME", "/c")], Some("/b/loupe")),
+            (vec![("HOME", "/c")], Some("/c/.local/share/loupe")),
+            (vec![], None),
         ];
         for (variables, expected) in cases {
             let found = Home::from_variables(|name| {

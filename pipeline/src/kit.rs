@@ -9,12 +9,12 @@ use models::{
     language::LanguageModel,
     ort_engine::{OrtEngine, SessionConfig},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Pipeline, Reference,
     describe::{Describer, ModelAuthor},
     enrolment::StationCard,
+    hash::sha256,
     home::Home,
     knowledge::Knowledge,
     report::ModelUse,
@@ -59,13 +59,11 @@ impl Kit {
         if let Some((_, other_px)) = self.encoder.as_ref().filter(|(_, other_px)| *other_px != resolution_px) {
             anyhow::bail!("stations of one run: expected one resolution, found {other_px} px and {resolution_px} px");
         }
-        let opened = match self.encoder.take() {
-            Some((encoder, _)) => encoder,
-            None => {
-                let engine = self.engine()?;
-                let weights = self.cache.require(&self.bundle, Role::EncoderWeights)?;
-                Encoder::open(&engine, &weights, EncoderConfig { resolution_px, session: self.session })?
-            }
+        let opened = if let Some((encoder, _)) = self.encoder.take() {
+            encoder
+        } else {
+            let weights = self.cache.require(&self.bundle, Role::EncoderWeights)?;
+            Encoder::open(&self.engine()?, &weights, EncoderConfig { resolution_px, session: self.session })?
         };
         Ok(&mut self.encoder.insert((opened, resolution_px)).0)
     }
@@ -133,10 +131,5 @@ fn model_use(role: &str, file: &BundleFile, precision: &str) -> ModelUse {
 
 /// Returns the SHA-256 of `settings`, lower-case hexadecimal, for commands that have no configuration file.
 pub fn settings_sha256(settings: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for setting in settings {
-        hasher.update(setting.as_bytes());
-        hasher.update([0]);
-    }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(settings.join("\0"))
 }

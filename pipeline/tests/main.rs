@@ -1,4 +1,7 @@
 //! Integration tests of the binary `loupe` and of the pipeline, in one test binary.
 
+// `cfg(test)` always holds here; it tells clippy that helpers of tests may unwrap.
+#[cfg(test)]
 mod models_command;
+#[cfg(test)]
 mod run;

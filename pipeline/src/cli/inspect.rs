@@ -25,6 +25,7 @@ use crate::{
 
 /// Arguments of `loupe inspect`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct InspectArgs {
     /// Pictures and folders of pictures
     #[arg(required = true, value_name = "PATH")]
