@@ -81,6 +81,16 @@ impl Bank {
         &self.calibration
     }
 
+    /// Returns the bank that may reject this rate of good parts, in 0..=0.5.
+    ///
+    /// # Errors
+    /// When the rate is out of range.
+    pub fn with_false_alarm_ratio(self, ratio: f64) -> Result<Self, ModelError> {
+        let calibration = self.calibration.with_false_alarm_ratio(ratio)?;
+        let heat_calibration = self.heat_calibration.with_false_alarm_ratio(ratio)?;
+        Ok(Self { calibration, heat_calibration, ..self })
+    }
+
     /// Returns the number of cells that are kept, over all scales.
     pub fn item_count(&self) -> usize {
         self.scales.iter().map(|scale| scale.items.rows()).sum()

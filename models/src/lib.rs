@@ -25,7 +25,7 @@ pub mod tokenizer;
 pub mod torch_pickle;
 
 pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
-pub use calibration::Calibration;
+pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};

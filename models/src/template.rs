@@ -132,6 +132,15 @@ impl Template {
         &self.options
     }
 
+    /// Returns the template that may reject this rate of good parts, in 0..=0.5.
+    ///
+    /// # Errors
+    /// When the rate is out of range.
+    pub fn with_false_alarm_ratio(self, ratio: f64) -> Result<Self, ModelError> {
+        let calibration = self.calibration.map(|scores| scores.with_false_alarm_ratio(ratio)).transpose()?;
+        Ok(Self { calibration, ..self })
+    }
+
     /// Returns the scores of good parts that the threshold rests on; `None` with one golden image.
     pub const fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()

@@ -48,6 +48,8 @@ pub(super) struct DemoArgs {
 
 /// A third of the boards are bad, so that a short demo shows every kind.
 const DEFECT_RATIO: f64 = 0.35;
+/// Two boards may lie 12 px and 1.6 degrees apart.
+const MAX_SHIFT_PX: u32 = 24;
 
 /// What the demo knows about one board and what Loupe said.
 struct Judged {
@@ -104,7 +106,10 @@ impl DemoArgs {
             .collect();
         bar.finish_and_clear();
         let bar = progress::spinner("learning what good looks like");
-        let learned = Template::from_golden(&golden, TemplateOptions::default())?;
+        let learned = Template::from_golden(
+            &golden,
+            TemplateOptions { max_shift_px: MAX_SHIFT_PX, ..TemplateOptions::default() },
+        )?;
         bar.finish_and_clear();
         let learned = Learned::Template(Box::new(learned));
         Ok(enrolment::save(home, name, "synthetic board", (&learned, golden.len()))?)

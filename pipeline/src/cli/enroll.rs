@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use cameras::Frame;
 use clap::{Args, ValueEnum};
 use models::{
-    BankOptions, Conductor, Enrolment, Rotations, Surface, Template, TemplateOptions, bundle::DEFAULT_BUNDLE,
-    ort_engine::SessionConfig,
+    BankOptions, Conductor, DEFAULT_FALSE_ALARM_RATIO, Enrolment, Rotations, Surface, Template, TemplateOptions,
+    bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig,
 };
 use tracing::warn;
 
@@ -31,6 +31,10 @@ pub(super) struct EnrollArgs {
     /// Folder (or files) with good pictures only
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     good: Vec<PathBuf>,
+    /// Share of good parts that may be rejected, 0 to 0.5: fewer false alarms let more defects through. With n good pictures
+    /// it cannot be below 1 / (n + 1)
+    #[arg(long, value_name = "RATIO", default_value_t = DEFAULT_FALSE_ALARM_RATIO)]
+    false_alarms: f64,
     /// What the part is called in reports [default: the station's name]
     #[arg(long, value_name = "TEXT")]
     product: Option<String>,
@@ -107,7 +111,7 @@ impl EnrollArgs {
             let waiting = progress::spinner("learning every position");
             let template = Template::from_golden(golden, self.template_options())?;
             waiting.finish_and_clear();
-            return Ok(Learned::Template(Box::new(template)));
+            return Ok(Learned::Template(Box::new(template.with_false_alarm_ratio(self.false_alarms)?)));
         }
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let encoder = kit.encoder(self.bank.resolution)?;
@@ -124,6 +128,7 @@ impl EnrollArgs {
             bar.set_position(done as u64);
         })?;
         bar.finish_and_clear();
+        let bank = bank.with_false_alarm_ratio(self.false_alarms)?;
         Ok(Learned::Bank(Box::new(bank), self.bank.resolution))
     }
 
