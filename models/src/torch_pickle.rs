@@ -2,7 +2,7 @@
 //!
 //! Such a file is four pickles (a magic number, a protocol number, facts about the writing machine, the state dict), a
 //! fifth with the storage keys, and then the storages in that order: a 64-bit count and the raw numbers. A pickle is a
-//! program for a stack machine; [`machine`] knows the instructions that a state dict needs and refuses every other, every
+//! program for a stack machine; `machine` knows the instructions that a state dict needs and refuses every other, every
 //! call except two known ones, and every size that the file does not hold.
 
 mod bytes;
