@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 
@@ -48,6 +48,10 @@ pub trait FrameSource: Send {
     fn remaining(&self) -> Option<u64> {
         None
     }
+
+    /// Leaves out the files of which `is_done`, given a path and its last change (UTC), says that they were dealt with by an
+    /// earlier run. Only a source that goes on where it was left, such as a watched folder, has any to leave out.
+    fn leave_out(&mut self, _is_done: &mut dyn FnMut(&Path, Timestamp) -> bool) {}
 }
 
 /// Returns the source that `config` describes; its frames carry `name`.

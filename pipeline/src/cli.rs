@@ -104,6 +104,7 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<Outcome> {
 pub fn print_line(line: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) => Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(()),
     }
 }

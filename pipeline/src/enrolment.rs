@@ -169,7 +169,7 @@ pub fn save(
     let folder = home.station(name);
     fs::create_dir_all(&folder).map_err(|source| EnrolmentError::Io { path: folder.clone(), source })?;
     let draft = folder.join("reference.draft");
-    learned.save(&draft)?;
+    learned.save(&draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
     let reference_sha256 = sha256_of(&draft)?;
     let reference = format!("reference-{}.safetensors", &reference_sha256[..12]);
     rename(&draft, &folder.join(&reference))?;

@@ -58,6 +58,12 @@ pub enum PipelineError {
         #[source]
         source: io::Error,
     },
+    /// It was told to stop at once.
+    #[error("stopped at once: {ledger}")]
+    Aborted {
+        /// Where the frames went, in one line.
+        ledger: String,
+    },
     /// Frames are missing or counted twice: a bug.
     #[error("camera {}: expected a balanced ledger with nothing in flight, found {entry:?}", entry.camera)]
     LedgerOpen {

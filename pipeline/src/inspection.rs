@@ -122,7 +122,8 @@ impl Inspection {
             Picture::Broken(broken) => match &broken.error {
                 CameraError::Unreadable { path, .. }
                 | CameraError::NotAPicture { path, .. }
-                | CameraError::TooLarge { path, .. } => Some(path),
+                | CameraError::TooLarge { path, .. }
+                | CameraError::TooManyPixels { path, .. } => Some(path),
                 _ => None,
             },
         }

@@ -24,6 +24,8 @@ pub enum DropReason {
     StageDied,
     /// The report could not be stored.
     RecordFailed,
+    /// The process ended, by a kill or a power cut, while the frame was on its way.
+    ProcessEnded,
 }
 
 impl DropReason {
@@ -34,6 +36,7 @@ impl DropReason {
             Self::Aborted => "aborted",
             Self::StageDied => "stage_died",
             Self::RecordFailed => "record_failed",
+            Self::ProcessEnded => "process_ended",
         }
     }
 }
@@ -69,6 +72,19 @@ impl LedgerEntry {
     pub fn is_balanced(&self) -> bool {
         self.captured == self.reported + self.dropped_total() + self.in_flight
     }
+
+    /// Returns the counts as they will be once a frame that is in flight is reported.
+    #[must_use]
+    pub(crate) fn with_one_more_reported(self) -> Self {
+        Self { reported: self.reported + 1, in_flight: self.in_flight.saturating_sub(1), ..self }
+    }
+}
+
+impl fmt::Display for LedgerEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { camera, captured, reported, .. } = self;
+        write!(f, "{camera}: {captured} captured, {reported} reported, {} dropped", self.dropped_total())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +106,11 @@ impl Ledger {
     /// Returns an empty ledger of `camera`.
     pub fn new(camera: impl Into<Arc<str>>) -> Self {
         Self { camera: camera.into(), counts: Arc::default() }
+    }
+
+    /// Returns the name of the camera.
+    pub fn camera(&self) -> &str {
+        &self.camera
     }
 
     /// Counts a captured frame and returns the ticket that it travels with.

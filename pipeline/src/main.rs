@@ -1,7 +1,7 @@
 //! The binary `loupe`.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Logs go to standard error, so that `--json` on standard output stays clean.
     let filter = EnvFilter::try_from_env("LOUPE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    logs.with_ansi(io::stderr().is_terminal()).init();
     match cli.run() {
         Ok(outcome) => outcome.into(),
         Err(error) => {

@@ -15,7 +15,7 @@ use crate::{
     evidence::{EvidenceFolder, EvidencePolicy},
     html,
     jsonl::JsonLines,
-    ledger::LedgerEntry,
+    ledger::{Ledger, LedgerEntry},
     overlay,
     record_error::{RecordError, RecordErrorKind},
     report::Report,
@@ -24,8 +24,10 @@ use crate::{
 };
 
 mod lock;
+mod session;
 
 use lock::FolderLock;
+pub use session::{RecordedRun, RecordedRunError};
 
 /// Ends the reason of a report whose evidence was given up.
 const NO_EVIDENCE: &str = "; no picture is kept because the disk is full";
@@ -76,6 +78,8 @@ pub struct Recorder {
     store: Store,
     lines: JsonLines<File>,
     losses: Losses,
+    /// Of the cameras of the run, as far as they are known.
+    ledgers: Vec<Ledger>,
     _lock: FolderLock,
 }
 
@@ -99,14 +103,18 @@ impl Recorder {
         make_folder(folder)?;
         let lock = FolderLock::take(folder)?;
         make_folder(&folder.join("db"))?;
-        let store = Store::open(&folder.join("db/loupe.sqlite"), busy_timeout)?;
+        let mut store = Store::open(&folder.join("db/loupe.sqlite"), busy_timeout)?;
+        let lost = store.end_lost_runs()?;
+        if lost > 0 {
+            tracing::warn!(lost, "an earlier run has no end: what was in flight then counts as dropped");
+        }
         store.begin_run(&run)?;
         let run_folder = run_folder(folder, &run);
         make_folder(&run_folder)?;
         let lines = JsonLines::append(&run_folder.join("reports.jsonl"))?;
         let evidence = EvidenceFolder::new(folder);
-        let folder = folder.to_path_buf();
-        Ok(Self { folder, run, policy, evidence, store, lines, losses: Losses::default(), _lock: lock })
+        let (folder, losses, ledgers) = (folder.to_path_buf(), Losses::default(), Vec::new());
+        Ok(Self { folder, run, policy, evidence, store, lines, losses, ledgers, _lock: lock })
     }
 
     /// Records `report`: evidence first, then report, evidence rows and outbox row in one transaction, then the JSON line.
@@ -149,24 +157,20 @@ impl Recorder {
         run_folder(&self.folder, &self.run)
     }
 
-    /// Stores where the frames went so far.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn save_ledger(&mut self, ledger: &[LedgerEntry]) -> Result<(), RecordError> {
-        self.store.save_ledger(self.run.run_id, ledger)
-    }
-
     /// Stores the final ledger, ends the run, writes its page and returns where that is.
     ///
     /// # Errors
     /// When the database or the page cannot be written.
     pub fn finish(&mut self, ledger: &[LedgerEntry]) -> Result<PathBuf, RecordError> {
-        self.save_ledger(ledger)?;
-        self.store.finish_run(self.run.run_id)?;
+        self.end(ledger)?;
         let page = self.run_folder().join("report.html");
         html::write(&self.store, self.run.run_id, &self.folder, &page)?;
         Ok(page)
+    }
+
+    fn end(&mut self, ledger: &[LedgerEntry]) -> Result<(), RecordError> {
+        self.store.save_ledger(self.run.run_id, ledger)?;
+        self.store.finish_run(self.run.run_id)
     }
 
     fn store_files(&self, report: &mut Report, picture: Picture<'_>) -> Result<Recorded, RecordError> {
@@ -200,10 +204,12 @@ impl Recorder {
     }
 
     fn store_report(&mut self, report: &mut Report, recorded: Recorded) -> Result<Recorded, RecordError> {
-        match self.store.insert(self.run.run_id, report) {
+        let of_camera = self.ledgers.iter().find(|ledger| ledger.camera() == report.source.camera);
+        let ledger = of_camera.map(|ledger| ledger.entry().with_one_more_reported());
+        match self.store.insert(self.run.run_id, report, ledger.as_ref()) {
             Err(error) if error.kind() == RecordErrorKind::DiskFull && !report.evidence.is_empty() => {
                 self.go_without_files(report);
-                self.store.insert(self.run.run_id, report)?;
+                self.store.insert(self.run.run_id, report, ledger.as_ref())?;
                 Ok(Recorded::WithoutEvidence)
             }
             outcome => outcome.map(|()| recorded),

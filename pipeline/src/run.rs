@@ -1,8 +1,9 @@
 //! A run: stations in, reports out. `inspect`, `demo`, `run` and `eval` all go through here.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, path::Path, time::Duration};
 
 use cameras::FrameSource;
+use jiff::Timestamp;
 
 use crate::{
     check::QualityLimits,
@@ -147,10 +148,18 @@ impl Pipeline {
         self.stations.iter().map(|(_, ledger)| ledger.clone()).collect()
     }
 
+    /// Leaves out the files of which `is_done`, given a camera, a path and its last change (UTC), says that an earlier run dealt
+    /// with them as they are.
+    pub(crate) fn leave_out(&mut self, is_done: &mut dyn FnMut(&str, &Path, Timestamp) -> bool) {
+        for (station, ledger) in &mut self.stations {
+            station.source.leave_out(&mut |path, changed| is_done(ledger.camera(), path, changed));
+        }
+    }
+
     /// Runs until every source has ended or `stop` says so, and until all that was captured is accounted for.
     ///
     /// # Errors
-    /// When a source is lost, a report cannot be stored or a stage panics. Everything else is in the reports. The error
+    /// When a source is lost, a report cannot be stored, a stage panics or the run was aborted. Everything else is in the reports. The error
     /// carries the summary of what was done before.
     pub fn run(self, record: Box<dyn Record>, stop: &Stop) -> Result<RunSummary, Box<RunError>> {
         let nothing = |source| Box::new(RunError { summary: RunSummary::default(), source });
@@ -200,6 +209,13 @@ pub struct RunSummary {
     pub elapsed: Duration,
     /// How it came to its end.
     pub end: RunEnd,
+}
+
+impl RunSummary {
+    /// Returns where the frames went, in one line: `belt: 12 captured, 10 reported, 2 dropped`.
+    pub fn ledger_line(&self) -> String {
+        self.ledger.iter().map(LedgerEntry::to_string).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// A run that ended before its time.

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks a run to drain, the second to stop at once.
+//! SIGINT and SIGTERM: the first asks a run to drain, the second to stop at once, the third ends the process.
 
 use std::{io, thread, thread::JoinHandle};
 
@@ -34,7 +34,10 @@ impl SignalWatch {
 }
 
 fn obey(stop: &Stop, signal: i32) {
-    if stop.is_stopping() {
+    if stop.is_aborting() {
+        // What is left to do (closing the database) is stuck. The handlers for signals that end a process cannot fail.
+        signal_hook::low_level::emulate_default_handler(signal).ok();
+    } else if stop.is_stopping() {
         tracing::warn!(signal, "stopping at once, frames in flight are given up");
         stop.abort();
     } else {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{ledger::LedgerEntry, record_error::RecordError, report::Report};
 
+mod ledger;
 mod migrations;
 mod queries;
 
@@ -92,11 +93,17 @@ impl Store {
     }
 
     /// Stores `report`, its evidence rows and its outbox row in one transaction, and sets `report.seq` to the station's
-    /// next number. When it fails nothing is stored and no number is used up.
+    /// next number. `ledger` is what the camera's ledger will say once the report is stored; it goes into the same
+    /// transaction. When it fails nothing is stored and no number is used up.
     ///
     /// # Errors
     /// When the database is locked or full, or the report cannot be written as JSON.
-    pub fn insert(&mut self, run_id: Uuid, report: &mut Report) -> Result<(), RecordError> {
+    pub fn insert(
+        &mut self,
+        run_id: Uuid,
+        report: &mut Report,
+        ledger: Option<&LedgerEntry>,
+    ) -> Result<(), RecordError> {
         if let Some((field, found)) = report.non_finite() {
             return Err(RecordError::NotFinite { report_id: report.report_id.to_string(), field, found });
         }
@@ -109,34 +116,8 @@ impl Store {
         insert_report(&transaction, run_id, report, &body).map_err(fail)?;
         insert_evidence(&transaction, report).map_err(fail)?;
         insert_outbox(&transaction, report).map_err(fail)?;
+        ledger::write(&transaction, run_id, ledger).map_err(fail)?;
         transaction.commit().map_err(fail)
-    }
-
-    /// Replaces the ledger of a run with `entries`.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn save_ledger(&mut self, run_id: Uuid, entries: &[LedgerEntry]) -> Result<(), RecordError> {
-        self.write_ledger(&run_id.to_string(), entries).map_err(|source| self.error(source))
-    }
-
-    fn write_ledger(&mut self, run_id: &str, entries: &[LedgerEntry]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("DELETE FROM ledger_drop WHERE run_id = ?1", [run_id])?;
-        transaction.execute("DELETE FROM ledger WHERE run_id = ?1", [run_id])?;
-        for entry in entries {
-            transaction.execute(
-                "INSERT INTO ledger (run_id, camera, captured, reported, in_flight) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![run_id, entry.camera, entry.captured, entry.reported, entry.in_flight],
-            )?;
-            for (reason, frames) in &entry.dropped {
-                transaction.execute(
-                    "INSERT INTO ledger_drop (run_id, camera, reason, frames) VALUES (?1, ?2, ?3, ?4)",
-                    params![run_id, entry.camera, reason, frames],
-                )?;
-            }
-        }
-        transaction.commit()
     }
 
     /// Notes that a run has ended now.
@@ -232,8 +213,14 @@ fn name_error(path: &Path, waited: Duration, source: rusqlite::Error) -> RecordE
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => RecordError::DatabaseDamaged { path, source },
         Some(ErrorCode::DiskFull) => RecordError::DiskFull { path, source: Box::new(source) },
+        Some(_) if has_no_room_for_index(&source) => RecordError::DiskFull { path, source: Box::new(source) },
         _ => RecordError::Database { path, source },
     }
+}
+
+/// SQLite reports a full disk in its own way when the index of the WAL is what does not fit.
+fn has_no_room_for_index(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 #[cfg(test)]

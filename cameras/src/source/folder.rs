@@ -172,6 +172,15 @@ impl FrameSource for FolderSource {
         }
     }
 
+    fn leave_out(&mut self, is_done: &mut dyn FnMut(&Path, Timestamp) -> bool) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.leave_out(is_done);
+        self.queue.retain(|entry| match entry {
+            Entry::Picture { path, .. } => !watch.remember_if(path, is_done),
+            Entry::Lost(_) => true,
+        });
+    }
+
     fn remaining(&self) -> Option<u64> {
         self.watch.is_none().then_some(self.queue.len() as u64)
     }

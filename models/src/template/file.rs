@@ -32,7 +32,11 @@ pub(super) fn write(template: &Template, path: &Path) -> Result<(), ModelError> 
     let buffer = safetensors::serialize(views, Some(metadata)).map_err(|error| invalid(error.to_string()))?;
     // A reader never sees half a template: the rename is one step.
     let partial = path.with_extension("partial");
-    fs::write(&partial, buffer).and_then(|()| fs::rename(&partial, path)).map_err(|source| io_error(path, source))
+    fs::write(&partial, buffer).and_then(|()| fs::rename(&partial, path)).map_err(|source| {
+        // The first error is the one to report; a leftover that cannot be removed either is overwritten next time.
+        fs::remove_file(&partial).ok();
+        io_error(path, source)
+    })
 }
 
 pub(super) fn read(path: &Path) -> Result<Template, ModelError> {

@@ -10,14 +10,14 @@ use cameras::{DefectKind, Frame, FrameId, Rect, SyntheticConfig, SyntheticLine, 
 use clap::Args;
 use models::{Template, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
-use super::{Outcome, print_json, print_line, progress};
+use super::{Outcome, print_json, print_line, progress, summary::refuse_early_end};
 use crate::{
     Pipeline, RunSummary, Station, Stop,
     enrolment::{self, Learned, StationCard},
     evidence::EvidencePolicy,
     home::{Home, StationName},
     kit::{Kit, Text, settings_sha256},
-    recorder::{Recorder, SharedRecorder},
+    recorder::{RecordedRun, Recorder},
     report::{Report, Verdict},
     signals::SignalWatch,
     store::RunInfo,
@@ -125,11 +125,8 @@ impl DemoArgs {
         let source = SyntheticSource::open(&config, "synthetic")?;
         let line = source.line();
         let settings = toml::to_string_pretty(&config)?;
-        let recorder = SharedRecorder::new(Recorder::open(
-            home.root(),
-            RunInfo::new("Demo: a synthetic line of circuit boards", settings.clone()),
-            EvidencePolicy::Suspects,
-        )?);
+        let info = RunInfo::new("Demo: a synthetic line of circuit boards", settings.clone());
+        let recorder = Recorder::open(home.root(), info, EvidencePolicy::Suspects)?;
         let judged = Arc::new(Mutex::new(Vec::new()));
         let bar = progress::bar(self.frames, "inspecting");
         let stop = Stop::default();
@@ -139,16 +136,15 @@ impl DemoArgs {
         let pipeline = Pipeline::new(settings_sha256(&[&settings])).station(station);
         let pipeline = kit.equip(pipeline, if self.no_text { Text::Plain } else { Text::Written })?;
         let shared = (Arc::clone(&judged), bar.clone());
-        let summary = pipeline
-            .on_report(move |report| {
-                shared.0.lock().unwrap_or_else(PoisonError::into_inner).push(judge(report, line));
-                shared.1.inc(1);
-            })
-            .run(Box::new(recorder.clone()), &stop)?;
+        let pipeline = pipeline.on_report(move |report| {
+            shared.0.lock().unwrap_or_else(PoisonError::into_inner).push(judge(report, line));
+            shared.1.inc(1);
+        });
+        let RecordedRun { summary, page } = recorder.run(pipeline, &stop)?;
         bar.finish_and_clear();
-        let report = recorder.lock().finish(&summary.ledger)?;
+        refuse_early_end(&summary)?;
         let judged = judged.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(findings(&judged, &summary, report))
+        Ok(findings(&judged, &summary, page))
     }
 }
 
@@ -199,14 +195,7 @@ fn print_findings(findings: &Findings) -> std::io::Result<()> {
         findings.boards, findings.frames_per_s
     ))?;
     for entry in &findings.ledger {
-        print_line(&format!(
-            "ledger {}: {} captured = {} reported + {} dropped + {} in flight",
-            entry.camera,
-            entry.captured,
-            entry.reported,
-            entry.dropped_total(),
-            entry.in_flight
-        ))?;
+        print_line(&format!("ledger {entry}"))?;
     }
     print_line(&format!("report: {}", findings.report.display()))
 }

@@ -8,15 +8,15 @@ use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{
     Outcome, print_line,
-    summary::{Printer, Tally},
+    summary::{Printer, Tally, refuse_early_end},
 };
 use crate::{
-    Pipeline, Station, Stop,
+    Pipeline, RunSummary, Station, Stop,
     enrolment::StationCard,
     evidence::EvidencePolicy,
     home::{Home, StationName},
     kit::{Kit, Text, settings_sha256},
-    recorder::{Recorder, SharedRecorder},
+    recorder::Recorder,
     report::{Report, Verdict},
     signals::SignalWatch,
     stage::{Record, Recording, StageError},
@@ -72,7 +72,9 @@ impl InspectArgs {
         // Without a reference nothing is found, so that there is nothing to put into words.
         let text = if self.no_text || card.is_none() { Text::Plain } else { Text::Written };
         let pipeline = kit.equip(pipeline, text)?.on_report(move |report| printer.print(report));
-        self.record(pipeline, &stop)?;
+        let summary = self.record(pipeline, &stop)?;
+        tally.check()?;
+        refuse_early_end(&summary)?;
         if !self.json && tally.total() > 1 {
             print_line(&tally.line())?;
         }
@@ -82,23 +84,18 @@ impl InspectArgs {
 
 impl InspectArgs {
     /// Runs `pipeline`, keeping its reports where the user wants them kept.
-    fn record(&self, pipeline: Pipeline, stop: &Stop) -> anyhow::Result<()> {
+    fn record(&self, pipeline: Pipeline, stop: &Stop) -> anyhow::Result<RunSummary> {
         let _signals = SignalWatch::start(stop.clone())?;
         let Some(folder) = &self.output else {
-            pipeline.run(Box::new(Unrecorded::default()), stop)?;
-            return Ok(());
+            return Ok(pipeline.run(Box::new(Unrecorded::default()), stop)?);
         };
         let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
         let info = RunInfo::new(format!("Inspection of {}", paths.join(", ")), String::new());
-        let recorder = SharedRecorder::new(Recorder::open(folder, info, EvidencePolicy::Suspects)?);
-        let outcome = pipeline.run(Box::new(recorder.clone()), stop);
-        let summary = outcome.as_ref().unwrap_or_else(|error| &error.summary);
-        let page = recorder.lock().finish(&summary.ledger)?;
-        outcome?;
+        let run = Recorder::open(folder, info, EvidencePolicy::Suspects)?.run(pipeline, stop)?;
         if !self.json {
-            print_line(&format!("report: {}", page.display()))?;
+            print_line(&format!("report: {}", run.page.display()))?;
         }
-        Ok(())
+        Ok(run.summary)
     }
 }
 

@@ -10,12 +10,12 @@ use super::{
     summary::{Printer, Tally},
 };
 use crate::{
-    Pipeline, RunEnd, RunSummary, Station, Stop,
+    Pipeline, Station, Stop,
     config::{Config, StationConfig},
     enrolment::{EnrolmentError, StationCard},
     home::Home,
     kit::{Kit, Text},
-    recorder::{Recorder, SharedRecorder},
+    recorder::{RecordedRun, Recorder},
     signals::SignalWatch,
     stage::Reference,
     store::RunInfo,
@@ -34,7 +34,8 @@ pub struct RunArgs {
 
 /// Runs `loupe run`.
 ///
-/// The first SIGINT or SIGTERM ends capturing and reports what is in flight; the second ends at once.
+/// The first SIGINT or SIGTERM ends capturing and reports what is in flight; the second ends at once. Pictures of watched
+/// folders that an earlier run reported, and that did not change since, are left out.
 ///
 /// # Errors
 /// When the configuration has a mistake, a camera or a reference cannot be opened, another Loupe uses the data folder, or
@@ -44,21 +45,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
     let stop = Stop::default();
     let _signals = SignalWatch::start(stop.clone()).context("signal handlers cannot be installed")?;
     let info = RunInfo::new(format!("run {}", args.config.display()), config.effective.clone());
-    let recorder = SharedRecorder::new(Recorder::open(config.home.root(), info, config.evidence)?);
+    let recorder = Recorder::open(config.home.root(), info, config.evidence)?;
     let tally = Tally::default();
     let printer = Printer { json: args.json, tally: tally.clone(), stop: stop.clone() };
     let pipeline = pipeline(&config)?.on_report(move |report| printer.print(report));
-    let outcome = pipeline.run(Box::new(recorder.clone()), &stop);
-    let summary = outcome.as_ref().unwrap_or_else(|error| &error.summary);
-    if summary.end == RunEnd::Aborted {
-        // A stage that was left behind may still hold the recorder; the next start finds its folder in order.
-        anyhow::bail!("stopped at once: {}", ledger_line(summary));
-    }
-    let page = recorder.lock().finish(&summary.ledger)?;
+    let RecordedRun { summary, page } = recorder.run(pipeline, &stop)?;
+    tally.check()?;
     if !args.json {
-        print_line(&format!("{}; {}; {}", tally.line(), ledger_line(summary), page.display()))?;
+        print_line(&format!("{}; {}; {}", tally.line(), summary.ledger_line(), page.display()))?;
     }
-    outcome?;
     Ok(Outcome::Done)
 }
 
@@ -90,13 +85,4 @@ fn reference(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Resu
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Returns the ledger as text: `belt: 12 captured, 10 reported, 2 dropped`.
-fn ledger_line(summary: &RunSummary) -> String {
-    let cameras = summary.ledger.iter().map(|entry| {
-        let (camera, dropped) = (&entry.camera, entry.dropped_total());
-        format!("{camera}: {} captured, {} reported, {dropped} dropped", entry.captured, entry.reported)
-    });
-    cameras.collect::<Vec<_>>().join("; ")
 }

@@ -275,10 +275,11 @@ fn an_abort_gives_up_what_is_in_flight_at_once() {
         Ok(0.5)
     })));
     let started = Instant::now();
-    let summary = pipeline(station).run(Box::new(Memory::default()), &stop).unwrap();
+    let error = pipeline(station).run(Box::new(Memory::default()), &stop).unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(5));
-    let entry = &summary.ledger[0];
-    assert_eq!((summary.end, entry.reported), (RunEnd::Aborted, 0));
+    let entry = &error.summary.ledger[0];
+    assert_eq!((error.summary.end, entry.reported), (RunEnd::Aborted, 0));
+    assert!(error.to_string().starts_with("stopped at once: script: "), "{error}");
     assert!(entry.is_balanced() && dropped(entry, "aborted") > 0, "{entry:?}");
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(pipeline: Pipeline, record: Box<dyn Record>, stop: &Stop) -> R
     };
     let ledger = ledgers.iter().map(|ledger| close(ledger, end)).collect();
     let summary = RunSummary { ledger, elapsed: started.elapsed(), end };
-    match result.and_then(|()| balance(&summary)) {
+    match result.and_then(|()| complete(&summary)) {
         Ok(()) => Ok(summary),
         Err(source) => Err(Box::new(RunError { summary, source })),
     }
@@ -131,7 +131,10 @@ fn close(ledger: &Ledger, end: RunEnd) -> LedgerEntry {
     entry
 }
 
-fn balance(summary: &RunSummary) -> Result<(), PipelineError> {
+fn complete(summary: &RunSummary) -> Result<(), PipelineError> {
+    if summary.end == RunEnd::Aborted {
+        return Err(PipelineError::Aborted { ledger: summary.ledger_line() });
+    }
     match summary.ledger.iter().find(|entry| !entry.is_balanced() || entry.in_flight > 0) {
         Some(entry) => Err(PipelineError::LedgerOpen { entry: entry.clone() }),
         None => Ok(()),

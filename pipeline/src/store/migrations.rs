@@ -5,8 +5,11 @@ use crate::record_error::RecordError;
 
 /// In the order in which they are applied; `PRAGMA user_version` counts those that a file has had. Never edit one that
 /// was released: append.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_reports.sql"), include_str!("../../migrations/0002_ledger.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_reports.sql"),
+    include_str!("../../migrations/0002_ledger.sql"),
+    include_str!("../../migrations/0003_files.sql"),
+];
 
 impl Store {
     pub(super) fn migrate(&mut self) -> Result<(), RecordError> {

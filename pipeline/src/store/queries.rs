@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{RunInfo, Store};
 use crate::{
-    ledger::LedgerEntry,
     record_error::RecordError,
     report::{Report, Verdict},
 };
@@ -137,33 +136,15 @@ impl Store {
         Ok(Percentiles::of_sorted(&sorted))
     }
 
-    /// Returns where the frames of a run went, by camera, as last counted.
+    /// Returns whether `file`, last changed at `changed`, has a report of `camera` that was made after the change.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn ledger(&self, run_id: Uuid) -> Result<Vec<LedgerEntry>, RecordError> {
-        self.read_ledger(run_id).map_err(|source| self.error(source))
-    }
-
-    fn read_ledger(&self, run_id: Uuid) -> rusqlite::Result<Vec<LedgerEntry>> {
-        let sql = "SELECT camera, captured, reported, in_flight FROM ledger WHERE run_id = ?1 ORDER BY camera";
-        let mut entries = collect(&self.connection, sql, run_id, |row| {
-            Ok(LedgerEntry {
-                camera: row.get(0)?,
-                captured: row.get(1)?,
-                reported: row.get(2)?,
-                in_flight: row.get(3)?,
-                dropped: BTreeMap::new(),
-            })
-        })?;
-        let sql = "SELECT reason, frames FROM ledger_drop WHERE run_id = ?1 AND camera = ?2";
-        let mut drops = self.connection.prepare(sql)?;
-        for entry in &mut entries {
-            let pairs =
-                drops.query_map(params![run_id.to_string(), entry.camera], |row| Ok((row.get(0)?, row.get(1)?)));
-            entry.dropped = pairs?.collect::<rusqlite::Result<_>>()?;
-        }
-        Ok(entries)
+    pub fn has_report_of(&self, camera: &str, file: &str, changed: Timestamp) -> Result<bool, RecordError> {
+        let sql = "SELECT 1 FROM report
+                   WHERE json_extract(body, '$.source.path') = ?1 AND captured_us >= ?2 AND camera = ?3";
+        let mut statement = self.connection.prepare_cached(sql).map_err(|source| self.error(source))?;
+        statement.exists(params![file, changed.as_microsecond(), camera]).map_err(|source| self.error(source))
     }
 
     /// Returns how many reports wait for delivery.
@@ -185,7 +166,7 @@ impl Percentiles {
     }
 }
 
-fn collect<T>(
+pub(super) fn collect<T>(
     connection: &Connection,
     sql: &str,
     run_id: Uuid,

@@ -32,7 +32,7 @@ fn stores_report_evidence_and_outbox_together() {
     let mut store = open(&folder.path().join("db"));
     let run = new_run(&store);
     let mut report = new_report("press");
-    store.insert(run.run_id, &mut report).unwrap();
+    store.insert(run.run_id, &mut report, None).unwrap();
     assert_eq!(store.report(&report.report_id.to_string()).unwrap(), report);
     assert_eq!(["report", "evidence", "outbox"].map(|table| count(&store, table)), [1, 1, 1]);
     assert_eq!(store.pending().unwrap(), 1);
@@ -51,7 +51,7 @@ fn numbers_have_no_gaps_in_each_station_also_after_reopening() {
         let run = new_run(&store);
         for station in ["press", "lathe", "press"] {
             let mut report = new_report(station);
-            store.insert(run.run_id, &mut report).unwrap();
+            store.insert(run.run_id, &mut report, None).unwrap();
             seqs.push((station, report.seq));
         }
     }
@@ -69,13 +69,13 @@ fn a_failure_half_way_leaves_nothing_and_uses_no_number() {
             "CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'refused by the test'); END"
         );
         store.connection.execute_batch(&refuse).unwrap();
-        let error = store.insert(run.run_id, &mut new_report("press")).unwrap_err();
+        let error = store.insert(run.run_id, &mut new_report("press"), None).unwrap_err();
         assert!(error.to_string().contains("refused by the test"), "{error}");
         assert_eq!(["report", "evidence", "outbox", "station"].map(|table| count(&store, table)), [0; 4], "{table}");
         store.connection.execute_batch("DROP TRIGGER refuse").unwrap();
     }
     let mut report = new_report("press");
-    store.insert(run.run_id, &mut report).unwrap();
+    store.insert(run.run_id, &mut report, None).unwrap();
     assert_eq!(report.seq, 0);
 }
 
@@ -86,7 +86,7 @@ fn a_number_that_json_cannot_hold_is_refused() {
     let run = new_run(&store);
     let mut report = new_report("press");
     report.timing_ms.total = f64::NAN;
-    let error = store.insert(run.run_id, &mut report).unwrap_err();
+    let error = store.insert(run.run_id, &mut report, None).unwrap_err();
     assert!(error.to_string().ends_with("timing_ms.total: expected a finite number, found NaN"), "{error}");
 }
 
@@ -102,8 +102,8 @@ fn an_old_file_is_brought_up_to_date_with_its_reports() {
         let store = Store { path: path.clone(), busy_timeout: SHORT_WAIT, connection: old };
         store.begin_run(&run).unwrap();
         let mut store = store;
-        store.insert(run.run_id, &mut new_report("press")).unwrap();
-        assert!(store.save_ledger(run.run_id, &[]).is_err(), "the old file has no ledger");
+        store.insert(run.run_id, &mut new_report("press"), None).unwrap();
+        assert!(store.save_ledger(run.run_id, &[LedgerEntry::default()]).is_err(), "the old file has no ledger");
     }
     let mut store = open(&path);
     assert_eq!(usize::try_from(store.user_version().unwrap()).unwrap(), migrations::MIGRATIONS.len());
@@ -128,7 +128,7 @@ fn a_newer_file_is_refused() {
     open(&path).connection.pragma_update(None, "user_version", 99).unwrap();
     let error = Store::open(&path, SHORT_WAIT).unwrap_err();
     let expected =
-        format!("{}: expected database version 2 or older, found 99; use the loupe that wrote it", path.display());
+        format!("{}: expected database version 3 or older, found 99; use the loupe that wrote it", path.display());
     assert_eq!(error.to_string(), expected);
 }
 
@@ -160,14 +160,14 @@ fn a_locked_database_is_waited_for_and_then_named() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let start = Instant::now();
-    let error = store.insert(run.run_id, &mut new_report("press")).unwrap_err();
+    let error = store.insert(run.run_id, &mut new_report("press"), None).unwrap_err();
     assert!(start.elapsed() >= SHORT_WAIT);
     assert_eq!(error.kind(), RecordErrorKind::Busy);
     let expected = format!("{}: database is locked by another program, gave up after 50 ms", path.display());
     assert_eq!(error.to_string(), expected);
     other.execute_batch("ROLLBACK").unwrap();
     let mut report = new_report("press");
-    store.insert(run.run_id, &mut report).unwrap();
+    store.insert(run.run_id, &mut report, None).unwrap();
     assert_eq!(report.seq, 0);
 }
 
@@ -180,7 +180,7 @@ fn a_full_disk_is_named_and_what_was_stored_stays() {
     store.connection.pragma_update(None, "max_page_count", pages + 8).unwrap();
     let mut stored = 0;
     let error = loop {
-        match store.insert(run.run_id, &mut new_report("press")) {
+        match store.insert(run.run_id, &mut new_report("press"), None) {
             Ok(()) => stored += 1,
             Err(error) => break error,
         }
@@ -189,8 +189,54 @@ fn a_full_disk_is_named_and_what_was_stored_stays() {
     assert_eq!(["report", "evidence", "outbox"].map(|table| count(&store, table)), [stored; 3]);
     store.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
     let mut report = new_report("press");
-    store.insert(run.run_id, &mut report).unwrap();
+    store.insert(run.run_id, &mut report, None).unwrap();
     assert_eq!(report.seq, stored);
+}
+
+#[test]
+fn a_lost_run_is_ended_with_a_balanced_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let entry = |captured, reported, in_flight| {
+        let dropped = BTreeMap::from([("overload_freshest".to_owned(), captured - reported - in_flight)]);
+        LedgerEntry { camera: "top".to_owned(), captured, reported, dropped, in_flight }
+    };
+    let (lost, ended) = {
+        let mut store = open(&path);
+        let (lost, ended) = (new_run(&store), new_run(&store));
+        store.insert(lost.run_id, &mut new_report("press"), Some(&entry(4, 1, 2))).unwrap();
+        store.insert(lost.run_id, &mut new_report("press"), Some(&entry(9, 2, 3))).unwrap();
+        store.save_ledger(ended.run_id, &[entry(5, 5, 0)]).unwrap();
+        store.finish_run(ended.run_id).unwrap();
+        (lost.run_id, ended.run_id)
+    };
+    let mut store = open(&path);
+    assert_eq!((store.end_lost_runs().unwrap(), store.end_lost_runs().unwrap()), (1, 0));
+    let dropped = BTreeMap::from([("overload_freshest".to_owned(), 4), ("process_ended".to_owned(), 3)]);
+    let found = store.ledger(lost).unwrap().remove(0);
+    assert_eq!((found.is_balanced(), found.in_flight, &found.dropped), (true, 0, &dropped));
+    assert!(store.run(lost).unwrap().1.is_some());
+    assert_eq!(store.ledger(ended).unwrap(), [entry(5, 5, 0)]);
+}
+
+#[test]
+fn knows_which_files_have_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("db"));
+    let run = new_run(&store);
+    let mut report = new_report("press");
+    report.source.path = Some("in/7.png".to_owned());
+    store.insert(run.run_id, &mut report, None).unwrap();
+    let (camera, captured) = (report.source.camera.as_str(), report.time.captured);
+    let cases = [
+        (camera, "in/7.png", captured, true),
+        (camera, "in/7.png", captured + Duration::from_millis(1), false),
+        (camera, "in/8.png", captured, false),
+        ("another", "in/7.png", captured, false),
+    ];
+    for (camera, file, changed, expected) in cases {
+        assert_eq!(store.has_report_of(camera, file, changed).unwrap(), expected, "{camera} {file} {changed}");
+    }
 }
 
 #[test]
@@ -203,7 +249,7 @@ fn answers_what_a_page_asks() {
         report.timing_ms.total = f64::from(millis);
         report.timing_ms.describe = None;
         report.verdict = if millis % 4 == 0 { Verdict::Review } else { Verdict::Pass };
-        store.insert(run.run_id, &mut report).unwrap();
+        store.insert(run.run_id, &mut report, None).unwrap();
     }
     let expected = Percentiles { count: 200, p50_millis: 100.0, p95_millis: 190.0, p99_millis: 198.0 };
     assert_eq!(store.percentiles(run.run_id, Step::Total).unwrap(), Some(expected));

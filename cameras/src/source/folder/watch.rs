@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use jiff::Timestamp;
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
@@ -134,6 +135,27 @@ impl Watch {
     /// Takes note that `path` was handed out as it was at `stamp`.
     pub(super) fn remember(&mut self, path: PathBuf, stamp: Stamp) {
         self.taken.insert(path, stamp);
+    }
+
+    /// Takes note of `path` as handed out if `is_done` says so of it as it is; returns whether it did.
+    pub(super) fn remember_if(&mut self, path: &Path, is_done: &mut dyn FnMut(&Path, Timestamp) -> bool) -> bool {
+        let stamp = Stamp::of(path);
+        let Stamp(Some((_, Some(changed)))) = stamp else { return false };
+        let done = Timestamp::try_from(changed).is_ok_and(|changed| is_done(path, changed));
+        if done {
+            self.remember(path.to_owned(), stamp);
+        }
+        done
+    }
+
+    /// Forgets the files that were put aside and of which `is_done` says that they were handed out earlier as they are.
+    pub(super) fn leave_out(&mut self, is_done: &mut dyn FnMut(&Path, Timestamp) -> bool) {
+        let aside: Vec<PathBuf> = self.unsettled.keys().cloned().collect();
+        for path in aside {
+            if self.remember_if(&path, is_done) {
+                self.unsettled.remove(&path);
+            }
+        }
     }
 
     /// Puts `path` aside until nobody has touched it for the full time.
