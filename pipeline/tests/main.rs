@@ -2,6 +2,10 @@
 
 // `cfg(test)` always holds here; it tells clippy that helpers of tests may unwrap.
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod models_command;
 #[cfg(test)]
 mod run;

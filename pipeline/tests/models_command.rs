@@ -1,57 +1,39 @@
 //! `loupe models` and `loupe doctor` as a person runs them.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
-fn loupe(cache: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loupe"));
-    command.args(args).env("LOUPE_CACHE", cache).env("LOUPE_DATA", cache).env_remove("ORT_DYLIB_PATH");
-    // Without a python3 nothing is fetched.
-    command.env("PATH", cache).output().unwrap()
-}
-
-fn only_line(output: &Output) -> String {
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(text.matches('\n').count(), 1, "{text}");
-    text.trim_end().to_owned()
-}
+use crate::binary::{Bench, one_line};
 
 #[test]
 fn a_damaged_model_file_is_one_line_and_exit_code_1() {
-    let cache = tempfile::tempdir().unwrap();
-    let listed: Value = serde_json::from_slice(&loupe(cache.path(), &["models", "list", "--json"]).stdout).unwrap();
+    let bench = Bench::new();
+    let listed: Value = serde_json::from_slice(&bench.run(&["models", "list", "--json"]).stdout).unwrap();
     let file = &listed["files"][0];
     let path = Path::new(file["path"].as_str().unwrap());
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::File::create(path).unwrap().set_len(file["bytes"].as_u64().unwrap()).unwrap();
-    let verified = loupe(cache.path(), &["models", "verify"]);
+    let verified = bench.run(&["models", "verify"]);
     assert_eq!(verified.status.code(), Some(1));
-    let line = only_line(&verified);
+    let line = one_line(&verified);
     assert!(line.contains(path.to_str().unwrap()) && line.contains("expected SHA-256 "), "{line}");
     assert!(line.contains("expected the language model of bundle loupe-edge, found no file"), "{line}");
 }
 
 #[test]
 fn bad_requests_are_one_line_each() {
-    let cache = tempfile::tempdir().unwrap();
-    let broken = cache.path().join("broken");
-    fs::create_dir(&broken).unwrap();
-    fs::write(broken.join("bundle.toml"), "schema = \"loupe.bundle/1\"\nnmae = \"x\"\n").unwrap();
-    let broken = broken.to_str().unwrap();
+    let bench = Bench::new();
+    bench.write("broken/bundle.toml", "schema = \"loupe.bundle/1\"\nnmae = \"x\"\n");
     let cases: [(&[&str], &str); 3] = [
         (&["models", "list", "--bundle", "nope"], "expected loupe-edge or a folder with a bundle.toml, found nope"),
-        (&["models", "list", "--bundle", broken], "found in line 2: unknown field `nmae`"),
+        (&["models", "list", "--bundle", "broken"], "found in line 2: unknown field `nmae`"),
         (&["models", "pull"], "expected python3 with pip as downloader, found no python3 on PATH"),
     ];
     for (args, expected) in cases {
-        let output = loupe(cache.path(), args);
+        let output = bench.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
-        let line = only_line(&output);
+        let line = one_line(&output);
         assert!(line.starts_with("loupe: ") && line.contains(expected), "{line}");
         assert!(output.stdout.is_empty());
     }
@@ -59,12 +41,12 @@ fn bad_requests_are_one_line_each() {
 
 #[test]
 fn doctor_prints_everything_before_it_complains() {
-    let cache = tempfile::tempdir().unwrap();
-    let output = loupe(cache.path(), &["doctor", "--json"]);
+    let bench = Bench::new();
+    let output = bench.run(&["doctor", "--json"]);
     let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), diagnosis["healthy"].as_bool()), (Some(1), Some(false)));
     let findings = diagnosis["findings"].as_array().unwrap();
     let runtime = findings.iter().find(|finding| finding["name"] == "onnx runtime").unwrap();
     assert_eq!(runtime["status"], "problem", "{runtime}");
-    assert!(only_line(&output).starts_with("loupe: doctor: 1 of "), "{output:?}");
+    assert!(one_line(&output).starts_with("loupe: doctor: 1 of "), "{output:?}");
 }

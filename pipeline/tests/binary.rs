@@ -1,0 +1,82 @@
+//! The binary `loupe` in a folder of its own.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A folder with everything that `loupe` reads and writes.
+pub(crate) struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `loupe` with `arguments`, run in this folder, without any model file and without a python3 to fetch one.
+    pub(crate) fn loupe(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_loupe"));
+        command.args(arguments).env("PATH", self.folder.path());
+        command
+    }
+
+    /// Another program with the same surroundings.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("LOUPE_DATA", self.path("data")).env("LOUPE_CACHE", self.path("cache"));
+        command.env("LOUPE_LOG", "error").env_remove("ORT_DYLIB_PATH");
+        command
+    }
+
+    /// The one number that `sql` asks of the database that the station writes.
+    pub(crate) fn number(&self, sql: &str) -> u64 {
+        let database = rusqlite::Connection::open(self.path("data/db/loupe.sqlite")).unwrap();
+        database.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.loupe(arguments).output().unwrap()
+    }
+}
+
+/// What was printed to standard error, which must be one line.
+pub(crate) fn one_line(output: &Output) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr.trim_end().to_owned()
+}
+
+pub(crate) fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Says why a test, or a part of one, is not run on this machine.
+pub(crate) fn skip(why: &str) {
+    writeln!(std::io::stdout(), "skipped: {why}").unwrap();
+}
+
+/// The only entry of `folder`.
+pub(crate) fn only_entry(folder: &Path) -> PathBuf {
+    let mut entries = fs::read_dir(folder).unwrap();
+    let entry = entries.next().unwrap().unwrap().path();
+    assert!(entries.next().is_none(), "{}", folder.display());
+    entry
+}
