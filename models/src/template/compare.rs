@@ -1,5 +1,9 @@
 //! The comparison itself, position by position, once the template lies on the frame.
 
+use std::ops::RangeInclusive;
+
+use nalgebra::{Matrix4, Vector4};
+
 use super::{
     envelope::{Disc, thick_core},
     plane::{Plane, brightness},
@@ -9,7 +13,9 @@ use super::{
 /// Rows and columns between the pixels that brightness is fitted on.
 const FIT_STRIDE_PX: usize = 4;
 /// How much brighter or darker than the template a whole frame may be before the difference itself counts.
-const GAIN_RANGE: (f32, f32) = (0.5, 2.0);
+const GAIN_RANGE: RangeInclusive<f64> = 0.5..=2.0;
+/// How much more light one side may get than the middle, as a part of the gain.
+const MAX_SLOPE_RATIO: f64 = 0.3;
 
 /// What differs by no more than this after the first fit of brightness is no outlier.
 const MIN_OUTLIER_LEVELS: f32 = 4.0;
@@ -140,11 +146,21 @@ fn zip(a: &Plane<f32>, b: &Plane<f32>, f: impl Fn(f32, f32) -> f32) -> Plane<f32
     Plane { width: a.width, height: a.height, values }
 }
 
-/// How the light of a frame differs from the template's: `frame = gain * template + offset`.
+/// How the light of a frame differs from the template's: `frame = (gain + slope · place) * template + offset`, where places run
+/// from -1 to 1 across and down the frame. A lamp that moved a little lights one side more than the other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fit {
     gain: f32,
+    slope: [f32; 2],
     offset: f32,
+}
+
+/// One pixel that brightness is fitted on.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    place: [f32; 2],
+    template: f32,
+    frame: f32,
 }
 
 impl Fit {
@@ -154,12 +170,13 @@ impl Fit {
         for y in (0..frame.height).step_by(FIT_STRIDE_PX) {
             for x in (0..frame.width).step_by(FIT_STRIDE_PX) {
                 if known.at(x, y) > 0.0 {
-                    pairs.push((template.at(x, y), frame.at(x, y)));
+                    let place = [place(x, frame.width), place(y, frame.height)];
+                    pairs.push(Pair { place, template: template.at(x, y), frame: frame.at(x, y) });
                 }
             }
         }
         let first = Self::least_squares(&pairs);
-        let miss = |&(t, f): &(f32, f32)| (first.gain * t + first.offset - f).abs();
+        let miss = |pair: &Pair| (first.gain_at(pair.place) * pair.template + first.offset - pair.frame).abs();
         let mean_miss = pairs.iter().map(miss).sum::<f32>() / pairs.len().max(1) as f32;
         // Never so strict that only the brightness that most pixels share is left.
         let limit = (3.0 * mean_miss).max(MIN_OUTLIER_LEVELS);
@@ -167,19 +184,86 @@ impl Fit {
         Self::least_squares(&pairs)
     }
 
-    fn least_squares(pairs: &[(f32, f32)]) -> Self {
+    fn least_squares(pairs: &[Pair]) -> Self {
+        let (mut normal, mut right) = (Matrix4::<f64>::zeros(), Vector4::<f64>::zeros());
+        for &Pair { place: [u, v], template, frame } in pairs {
+            let terms = Vector4::new(template, u * template, v * template, 1.0).map(f64::from);
+            normal += terms * terms.transpose();
+            right += terms * f64::from(frame);
+        }
         let n = pairs.len().max(1) as f64;
-        let mean = |f: &dyn Fn(&(f32, f32)) -> f64| pairs.iter().map(f).sum::<f64>() / n;
-        let (template, frame) = (mean(&|p| p.0.into()), mean(&|p| p.1.into()));
-        let covariance = mean(&|p| (f64::from(p.0) - template) * (f64::from(p.1) - frame));
-        let variance = mean(&|p| (f64::from(p.0) - template).powi(2));
-        let gain = if variance < 1.0 { 1.0 } else { (covariance / variance) as f32 };
-        let gain = gain.clamp(GAIN_RANGE.0, GAIN_RANGE.1);
-        Self { gain, offset: frame as f32 - gain * template as f32 }
+        let (template, frame) = (normal[(0, 3)] / n, right[3] / n);
+        let even = |gain: f64| Self { gain: gain as f32, slope: [0.0; 2], offset: (frame - gain * template) as f32 };
+        // Without contrast there is no gain to be found.
+        if normal[(0, 0)] / n - template * template < 1.0 {
+            return even(1.0);
+        }
+        let fitted = normal.cholesky().map(|factors| factors.solve(&right));
+        let in_range =
+            |p: &Vector4<f64>| GAIN_RANGE.contains(&p[0]) && p[1].abs().max(p[2].abs()) <= MAX_SLOPE_RATIO * p[0];
+        if let Some(p) = fitted.filter(in_range) {
+            return Self { gain: p[0] as f32, slope: [p[1] as f32, p[2] as f32], offset: p[3] as f32 };
+        }
+        let covariance = right[0] / n - template * frame;
+        let variance = normal[(0, 0)] / n - template * template;
+        even((covariance / variance).clamp(*GAIN_RANGE.start(), *GAIN_RANGE.end()))
+    }
+
+    fn gain_at(self, [u, v]: [f32; 2]) -> f32 {
+        self.gain + self.slope[0] * u + self.slope[1] * v
     }
 
     /// Returns the frame as it were in the template's light.
     pub(super) fn undo(self, frame: &Plane<f32>) -> Plane<f32> {
-        frame.map(|v| (v - self.offset) / self.gain)
+        let mut lit = frame.clone();
+        for y in 0..frame.height {
+            for (x, value) in lit.row_mut(y).iter_mut().enumerate() {
+                *value = (*value - self.offset) / self.gain_at([place(x, frame.width), place(y, frame.height)]);
+            }
+        }
+        lit
+    }
+}
+
+/// Returns the place of pixel `index` of `count`, from -1 to 1.
+fn place(index: usize, count: usize) -> f32 {
+    2.0 * (index as f32 + 0.5) / count as f32 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_light_of_a_frame_is_undone() {
+        let mut template = Plane::filled(64, 48, 0.0);
+        for y in 0..48 {
+            template.row_mut(y).iter_mut().enumerate().for_each(|(x, v)| *v = 40.0 + ((x * 7 + y * 13) % 120) as f32);
+        }
+        let known = template.map(|_| 1.0);
+        for (gain, [across, down], offset) in
+            [(1.0, [0.0, 0.0], 0.0), (0.8, [0.06, -0.1], 12.0), (1.3, [0.0, 0.2], -9.0)]
+        {
+            let mut frame = template.clone();
+            for y in 0..48 {
+                for (x, value) in frame.row_mut(y).iter_mut().enumerate() {
+                    *value = (gain + across * place(x, 64) + down * place(y, 48)) * *value + offset;
+                }
+            }
+            // A defect is no light.
+            (10..20).for_each(|y| frame.row_mut(y)[10..20].fill(0.0));
+            let undone = Fit::of(&frame, &template, &known).undo(&frame);
+            for (x, y) in [(0, 0), (63, 0), (40, 30), (0, 47), (63, 47)] {
+                let (found, expected) = (undone.at(x, y), template.at(x, y));
+                assert!((found - expected).abs() < 0.5, "gain {gain}, {x} {y}: expected {expected}, found {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_without_contrast_has_an_offset_only() {
+        let flat = |level| Plane::filled(16, 16, level);
+        let undone = Fit::of(&flat(90.0), &flat(70.0), &flat(1.0)).undo(&flat(90.0));
+        assert_eq!(undone, flat(70.0));
     }
 }
