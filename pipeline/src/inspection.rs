@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use models::GateReading;
 
 use crate::{
     findings::Findings,
-    ledger::Ticket,
+    ledger::{DropReason, Ticket},
     policy::Policy,
     queue::Overload,
     report::{DecidedBy, Description, ImageQuality, ModelUse, Timing},
@@ -46,13 +46,39 @@ pub(crate) enum Picture {
     Broken(BrokenFrame),
 }
 
+/// What was captured. The stages hold it, and whoever watches its deadline.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) station: Arc<StationInfo>,
+    pub(crate) picture: Picture,
+    pub(crate) taken: Instant,
+    /// The right to report the frame, until it is claimed.
+    ticket: Mutex<Option<Ticket>>,
+}
+
+impl Captured {
+    /// Returns the right to report the frame, to the first who asks.
+    pub(crate) fn claim(&self) -> Option<Ticket> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Counts the frame as given up, unless somebody has claimed it.
+    pub(crate) fn give_up(&self, reason: DropReason) {
+        if let Some(ticket) = self.claim() {
+            ticket.dropped(reason);
+        }
+    }
+
+    /// Returns when the verdict is due; `None` when the station has no deadline.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.station.policy.deadline.as_ref().map(|deadline| self.taken + deadline.within)
+    }
+}
+
 /// One frame on its way. One growing type for all hops: a frame that failed somewhere still travels to its report.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    pub(crate) station: Arc<StationInfo>,
-    pub(crate) ticket: Ticket,
-    pub(crate) picture: Picture,
-    pub(crate) taken: Instant,
+    pub(crate) captured: Arc<Captured>,
     pub(crate) quality: Option<ImageQuality>,
     pub(crate) reading: Option<GateReading>,
     pub(crate) findings: Findings,
@@ -75,11 +101,14 @@ pub struct Failure {
 
 impl Inspection {
     pub(crate) fn new(station: Arc<StationInfo>, ticket: Ticket, picture: Picture) -> Self {
+        let ticket = Mutex::new(Some(ticket));
+        Self::of(Arc::new(Captured { station, picture, taken: Instant::now(), ticket }))
+    }
+
+    /// Returns an inspection that has found out nothing yet.
+    pub(crate) fn of(captured: Arc<Captured>) -> Self {
         Self {
-            station,
-            ticket,
-            picture,
-            taken: Instant::now(),
+            captured,
             quality: None,
             reading: None,
             findings: Findings::default(),
@@ -90,22 +119,22 @@ impl Inspection {
         }
     }
 
-    pub(crate) const fn frame(&self) -> Option<&Frame> {
-        match &self.picture {
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        match &self.captured.picture {
             Picture::Readable(frame) => Some(frame),
             Picture::Broken(_) => None,
         }
     }
 
-    pub(crate) const fn id(&self) -> &FrameId {
-        match &self.picture {
+    pub(crate) fn id(&self) -> &FrameId {
+        match &self.captured.picture {
             Picture::Readable(frame) => frame.id(),
             Picture::Broken(broken) => &broken.id,
         }
     }
 
-    pub(crate) const fn captured_at(&self) -> Timestamp {
-        match &self.picture {
+    pub(crate) fn captured_at(&self) -> Timestamp {
+        match &self.captured.picture {
             Picture::Readable(frame) => frame.captured_at(),
             Picture::Broken(broken) => broken.captured_at,
         }
@@ -117,7 +146,7 @@ impl Inspection {
 
     /// Returns the file that the picture came from, where it was one, readable or not.
     pub(crate) fn origin(&self) -> Option<&Path> {
-        match &self.picture {
+        match &self.captured.picture {
             Picture::Readable(frame) => frame.origin(),
             Picture::Broken(broken) => match &broken.error {
                 CameraError::Unreadable { path, .. }
@@ -137,8 +166,7 @@ impl Inspection {
 
     /// Returns the time until the verdict is due; zero when it is late, `None` when the station has no deadline.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        let deadline = self.station.policy.deadline.as_ref()?;
-        Some(deadline.within.saturating_sub(self.taken.elapsed()))
+        Some(self.captured.due()?.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn is_late(&self) -> bool {

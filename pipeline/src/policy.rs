@@ -128,13 +128,15 @@ fn unfit(facts: &Facts<'_>) -> Option<Decision> {
     Some(Decision { verdict: Verdict::Invalid, disposition: Disposition::Hold, decided_by, reason })
 }
 
-fn too_late(policy: &Policy, age: Duration) -> Option<Decision> {
+/// Returns the fail-safe of `policy`, when it has a deadline that a frame of this `age` has missed.
+pub(crate) fn too_late(policy: &Policy, age: Duration) -> Option<Decision> {
     let Deadline { within, failsafe } = policy.deadline.as_ref().filter(|deadline| age >= deadline.within)?;
     let (verdict, disposition) = match failsafe {
         Failsafe::Fail => (Verdict::Fail, policy.rejected),
         Failsafe::Review => (Verdict::Review, Disposition::Hold),
     };
-    let reason = format!("the verdict was due after {} ms and took {} ms", within.as_millis(), age.as_millis());
+    let (due, age) = (within.as_millis(), age.as_millis());
+    let reason = format!("the verdict was due {due} ms after capture and was not there after {age} ms");
     Some(Decision { verdict, disposition, decided_by: DecidedBy::TimeoutFailsafe, reason })
 }
 

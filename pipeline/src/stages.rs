@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod check;
+pub(crate) mod deadline;
 pub(crate) mod decide;
 pub(crate) mod describe;
 pub(crate) mod look;
@@ -16,7 +17,7 @@ use crate::{inspection::Inspection, ledger::DropReason, stage::Stop};
 fn pump(stop: &Stop, input: &Receiver<Inspection>, output: &Sender<Inspection>, mut work: impl FnMut(&mut Inspection)) {
     for mut inspection in input {
         if stop.is_aborting() {
-            inspection.ticket.dropped(DropReason::Aborted);
+            inspection.captured.give_up(DropReason::Aborted);
             continue;
         }
         work(&mut inspection);

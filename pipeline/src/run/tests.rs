@@ -375,6 +375,45 @@ fn a_late_frame_gets_the_failsafe() {
 }
 
 #[test]
+fn a_frame_that_is_stuck_gets_the_failsafe_when_its_verdict_is_due() {
+    let memory = Memory::default();
+    let deadline = Deadline { within: Duration::from_millis(60), failsafe: Failsafe::Fail };
+    let policy = Policy { deadline: Some(deadline), ..Policy::default() };
+    let (seen, gave_up) = (memory.clone(), Instant::now() + Duration::from_secs(10));
+    let station =
+        Station::new("press", Box::new(Script::good(1))).policy(policy).reference(Some(reference(move |_| {
+            // Holds the frame until its report is there.
+            while seen.verdicts().is_empty() && Instant::now() < gave_up {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(0.5)
+        })));
+    let summary = pipeline(station).run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let entry = &summary.ledger[0];
+    assert_eq!((entry.captured, entry.reported, entry.is_balanced()), (1, 1, true));
+    assert!(Instant::now() < gave_up, "the report came only after the gate let go");
+    let report = memory.reports.lock().unwrap().remove(0);
+    assert_eq!((report.verdict, report.decided_by), (Verdict::Fail, DecidedBy::TimeoutFailsafe));
+    assert!(
+        report.reason.starts_with("the verdict was due 60 ms after capture and was not there after "),
+        "{report:?}"
+    );
+    assert_eq!(report.source.frame, 0);
+}
+
+#[test]
+fn a_verdict_that_waits_too_long_to_be_stored_is_replaced_by_the_failsafe() {
+    let memory = Memory::default();
+    let deadline = Deadline { within: Duration::from_millis(50), failsafe: Failsafe::Review };
+    let policy = Policy { deadline: Some(deadline), ..Policy::default() };
+    let station = Station::new("press", Box::new(Script::good(2))).policy(policy).reference(Some(all_good()));
+    let pipeline = pipeline(station).on_report(|_| thread::sleep(Duration::from_millis(80)));
+    pipeline.run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let reports = memory.reports.lock().unwrap();
+    assert_eq!((reports[1].verdict, reports[1].decided_by), (Verdict::Review, DecidedBy::TimeoutFailsafe));
+}
+
+#[test]
 fn refuses_stations_that_cannot_be_told_apart() {
     let station = || Station::new("press", Box::new(Script::good(1)));
     let twice = pipeline(station()).station(station()).run(Box::new(Memory::default()), &Stop::default());

@@ -13,9 +13,9 @@ use crate::{
     queue::{Lanes, Receiver, queue},
     stage::{Describe, Record, Stop},
     stages::{
-        capture::Capture,
-        check,
-        decide::{self, RunFacts},
+        capture::{Capture, Watch},
+        check, deadline,
+        decide::{self, Decided, RunFacts},
         describe,
         look::Look,
         record::Recorder,
@@ -24,8 +24,10 @@ use crate::{
 
 /// Frames that wait between two stages. Pictures are large: a few suffice to keep both sides busy.
 const QUEUE_FRAMES: usize = 2;
-/// Stages that all stations share: look, describe, decide, record.
-const SHARED_STAGES: usize = 4;
+/// Frames that may wait for the deadline stage to take note of them.
+const WATCH_FRAMES: usize = 256;
+/// Stages that all stations share: look, describe, decide, deadline, record.
+const SHARED_STAGES: usize = 5;
 /// Stages that each station has for itself: capture, check.
 const OWN_STAGES: usize = 2;
 
@@ -55,7 +57,10 @@ fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &St
     let Pipeline { config_sha256, stations, encoder, catalogue, describer, on_report } = pipeline;
     let (to_decide, decided) = bounded(QUEUE_FRAMES);
     let (to_record, recorded) = bounded(QUEUE_FRAMES);
-    let (gates, lanes) = start_stations(crew, stations, stop)?;
+    let facts = RunFacts { config_sha256 };
+    let deadlines = start_deadlines(crew, &stations, (&facts, &to_record), stop)?;
+    let (gates, lanes) = start_stations(crew, stations, deadlines.as_ref(), stop)?;
+    drop(deadlines);
     let to_describe = start_describer(crew, describer, &to_decide, stop)?;
 
     let input = Lanes::new(lanes);
@@ -66,7 +71,7 @@ fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &St
     })?;
     let stopped = stop.clone();
     crew.start("decide".to_owned(), move || {
-        decide::run(&stopped, &RunFacts { config_sha256 }, &decided, &to_record);
+        decide::run(&stopped, &facts, &decided, &to_record);
         Ok(())
     })?;
     let recorder = Recorder { stop: stop.clone(), record, on_report, input: recorded };
@@ -89,11 +94,30 @@ fn start_describer(
     Ok(Some(to_describe))
 }
 
+fn start_deadlines(
+    crew: &mut Crew,
+    stations: &[(Station, Ledger)],
+    (facts, to_record): (&RunFacts, &Sender<Decided>),
+    stop: &Stop,
+) -> Result<Option<Watch>, PipelineError> {
+    if stations.iter().all(|(station, _)| station.policy.deadline.is_none()) {
+        return Ok(None);
+    }
+    let (watch, input) = bounded(WATCH_FRAMES);
+    let (stop, facts, output) = (stop.clone(), facts.clone(), to_record.clone());
+    crew.start("deadline".to_owned(), move || {
+        deadline::run(&stop, &facts, &input, &output);
+        Ok(())
+    })?;
+    Ok(Some(watch))
+}
+
 type Gates = Vec<Option<Box<dyn Gate>>>;
 
 fn start_stations(
     crew: &mut Crew,
     stations: Vec<(Station, Ledger)>,
+    deadlines: Option<&Watch>,
     stop: &Stop,
 ) -> Result<(Gates, Vec<Receiver<Inspection>>), PipelineError> {
     let mut gates = Vec::with_capacity(stations.len());
@@ -107,7 +131,8 @@ fn start_stations(
         lanes.push(checked);
 
         let info = Arc::new(StationInfo { index, name: name.clone(), overload, policy, calibration });
-        let capture = Capture { station: info, source, ledger, stop: stop.clone(), output: to_check };
+        let (stop_capture, deadlines) = (stop.clone(), deadlines.cloned());
+        let capture = Capture { station: info, source, ledger, stop: stop_capture, output: to_check, deadlines };
         let station = name.clone();
         crew.start(format!("capture {name}"), move || {
             capture.run().map_err(|source| PipelineError::SourceLost { station, source })

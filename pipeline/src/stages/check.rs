@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn run(stop: &Stop, limits: &QualityLimits, input: &Receiver<Inspection>, output: &Sender<Inspection>) {
     while let Some(mut inspection) = input.recv() {
         if stop.is_aborting() {
-            inspection.ticket.dropped(DropReason::Aborted);
+            inspection.captured.give_up(DropReason::Aborted);
             continue;
         }
         measure(&mut inspection, limits);
@@ -26,7 +26,7 @@ pub(crate) fn run(stop: &Stop, limits: &QualityLimits, input: &Receiver<Inspecti
 }
 
 fn measure(inspection: &mut Inspection, limits: &QualityLimits) {
-    inspection.timing.queue = millis(inspection.taken.elapsed());
+    inspection.timing.queue = millis(inspection.captured.taken.elapsed());
     let started = Instant::now();
     let Some(frame) = inspection.frame() else { return };
     inspection.quality = Some(check(frame, limits));

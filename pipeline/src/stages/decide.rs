@@ -5,49 +5,78 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    inspection::{Calibration, Inspection, Picture, millis},
-    ledger::DropReason,
-    policy::{Decision, Facts, decide},
-    report::{Report, SCHEMA, Score, Source, Times},
+    inspection::{Calibration, Captured, Inspection, Picture, millis},
+    ledger::{DropReason, Ticket},
+    policy::{Decision, Facts, decide, too_late},
+    report::{DecidedBy, Report, SCHEMA, Score, Source, Times, Verdict},
     stage::Stop,
 };
 
 /// What reports say about the run as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunFacts {
     pub(crate) config_sha256: String,
 }
 
-/// Decides every inspection until no more can come.
-pub(crate) fn run(stop: &Stop, facts: &RunFacts, input: &Receiver<Inspection>, output: &Sender<(Inspection, Report)>) {
-    for mut inspection in input {
-        if stop.is_aborting() {
-            inspection.ticket.dropped(DropReason::Aborted);
-            continue;
-        }
+/// A frame with its verdict and the right to report it.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) inspection: Inspection,
+    pub(crate) report: Report,
+    pub(crate) ticket: Ticket,
+}
+
+impl Decided {
+    /// Returns the verdict on what is known about a frame at this moment.
+    pub(crate) fn new(mut inspection: Inspection, ticket: Ticket, facts: &RunFacts) -> Self {
         let decision = decide_one(&inspection);
         let report = report(&mut inspection, decision, facts);
-        if output.send((inspection, report)).is_err() {
+        Self { inspection, report, ticket }
+    }
+
+    /// Replaces a verdict that is delivered too late by the fail-safe of its station.
+    pub(crate) fn check_deadline(&mut self) {
+        let Captured { station, taken, .. } = self.inspection.captured.as_ref();
+        if self.report.verdict == Verdict::Invalid || self.report.decided_by == DecidedBy::TimeoutFailsafe {
+            return;
+        }
+        if let Some(Decision { verdict, disposition, decided_by, reason }) = too_late(&station.policy, taken.elapsed())
+        {
+            self.report = Report { verdict, disposition, decided_by, reason, ..self.report.clone() };
+        }
+    }
+}
+
+/// Decides every inspection until no more can come.
+pub(crate) fn run(stop: &Stop, facts: &RunFacts, input: &Receiver<Inspection>, output: &Sender<Decided>) {
+    for inspection in input {
+        // A frame that was claimed has its report: its verdict was due before it came here.
+        let Some(ticket) = inspection.captured.claim() else { continue };
+        if stop.is_aborting() {
+            ticket.dropped(DropReason::Aborted);
+            continue;
+        }
+        if output.send(Decided::new(inspection, ticket, facts)).is_err() {
             return;
         }
     }
 }
 
 fn decide_one(inspection: &Inspection) -> Decision {
-    let unreadable = match &inspection.picture {
+    let unreadable = match &inspection.captured.picture {
         Picture::Readable(_) => None,
         Picture::Broken(broken) => Some(broken.error.to_string()),
     };
-    let calibration = inspection.station.calibration.as_ref();
+    let calibration = inspection.captured.station.calibration.as_ref();
     let mut decision = decide(
-        &inspection.station.policy,
+        &inspection.captured.station.policy,
         &Facts {
             unreadable: unreadable.as_deref(),
             failure: inspection.failure.as_ref(),
             quality: inspection.quality.as_ref(),
             reading: inspection.reading.as_ref().zip(calibration.map(|calibration| calibration.decided_by)),
             proposed: inspection.findings.proposed,
-            age: inspection.taken.elapsed(),
+            age: inspection.captured.taken.elapsed(),
         },
     );
     if let Some(why) = &inspection.undescribed {
@@ -59,13 +88,13 @@ fn decide_one(inspection: &Inspection) -> Decision {
 
 fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> Report {
     let Decision { verdict, disposition, decided_by, reason } = decision;
-    inspection.timing.total = millis(inspection.taken.elapsed());
-    let calibration = inspection.station.calibration.as_ref();
+    inspection.timing.total = millis(inspection.captured.taken.elapsed());
+    let calibration = inspection.captured.station.calibration.as_ref();
     Report {
         schema: SCHEMA.to_owned(),
         report_id: Uuid::now_v7(),
         seq: 0,
-        station: inspection.station.name.clone(),
+        station: inspection.captured.station.name.clone(),
         source: source(inspection),
         time: Times { captured: inspection.captured_at(), judged: Timestamp::now() },
         verdict,

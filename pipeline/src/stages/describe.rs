@@ -27,7 +27,7 @@ fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {
     let (Some(frame), Some(reading)) = (inspection.frame_to_judge(), &inspection.reading) else { return };
     let started = Instant::now();
     let suspect = Suspect {
-        station: &inspection.station.name,
+        station: &inspection.captured.station.name,
         frame,
         reading,
         defects: &inspection.findings.defects,

@@ -32,7 +32,7 @@ impl Look {
     pub(crate) fn run(mut self) {
         while let Some(mut inspection) = self.input.recv() {
             if self.stop.is_aborting() {
-                inspection.ticket.dropped(DropReason::Aborted);
+                inspection.captured.give_up(DropReason::Aborted);
                 continue;
             }
             self.look(&mut inspection);
@@ -48,7 +48,7 @@ impl Look {
         let Some(to_describe) = &self.to_describe else {
             return self.to_decide.send(inspection).map_err(|_unsent| Gone);
         };
-        if inspection.station.overload == Overload::EveryFrame {
+        if inspection.captured.station.overload == Overload::EveryFrame {
             return to_describe.send(inspection).map_err(|_unsent| Gone);
         }
         if !inspection.is_suspect() {
@@ -74,7 +74,7 @@ impl Look {
     }
 
     fn judge(&mut self, inspection: &mut Inspection) -> Result<(), (&'static str, StageError)> {
-        let Some(gate) = self.gates[inspection.station.index].as_mut() else { return Ok(()) };
+        let Some(gate) = self.gates[inspection.captured.station.index].as_mut() else { return Ok(()) };
         let Some(frame) = inspection.frame_to_judge().cloned() else { return Ok(()) };
         let mut features = None;
         if gate.needs_features() {

@@ -2,8 +2,8 @@
 
 use crossbeam_channel::Receiver;
 
+use super::decide::Decided;
 use crate::{
-    inspection::Inspection,
     ledger::DropReason,
     report::Report,
     stage::{Record, Recording, StageError, Stop},
@@ -14,7 +14,7 @@ pub(crate) struct Recorder {
     pub(crate) stop: Stop,
     pub(crate) record: Box<dyn Record>,
     pub(crate) on_report: Box<dyn FnMut(&Report) + Send>,
-    pub(crate) input: Receiver<(Inspection, Report)>,
+    pub(crate) input: Receiver<Decided>,
 }
 
 impl Recorder {
@@ -23,19 +23,21 @@ impl Recorder {
     /// # Errors
     /// When a report was lost; its frame and those behind it are counted as dropped.
     pub(crate) fn run(mut self) -> Result<(), StageError> {
-        for (inspection, report) in &self.input {
+        for mut decided in &self.input {
             if self.stop.is_aborting() {
-                inspection.ticket.dropped(DropReason::Aborted);
+                decided.ticket.dropped(DropReason::Aborted);
                 continue;
             }
+            decided.check_deadline();
+            let Decided { inspection, report, ticket } = decided;
             let recording = Recording { report, frame: inspection.frame(), reading: inspection.reading.as_ref() };
             match self.record.record(recording) {
                 Ok(report) => {
-                    inspection.ticket.reported();
+                    ticket.reported();
                     (self.on_report)(&report);
                 }
                 Err(error) => {
-                    inspection.ticket.dropped(DropReason::RecordFailed);
+                    ticket.dropped(DropReason::RecordFailed);
                     return Err(error);
                 }
             }
