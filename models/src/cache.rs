@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     ModelError,
     bundle::{Bundle, BundleFile, Role, Source},
+    hash::hexadecimal,
 };
 
 const CHUNK_BYTES: usize = 1 << 18;
@@ -238,10 +239,6 @@ fn copy_and_hash(mut from: impl Read, to: &mut impl io::Write) -> io::Result<(u6
         bytes += length as u64;
     }
     Ok((bytes, hexadecimal(&hasher.finalize())))
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Returns a new file that others may read, as far as the umask lets them: a service and its owner share one cache.

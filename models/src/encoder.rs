@@ -141,7 +141,7 @@ fn fingerprint(state: &torch_pickle::StateDict) -> String {
         hash.update(name.as_bytes());
         tensor.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
     }
-    crate::cache::hexadecimal(&hash.finalize())
+    crate::hash::hexadecimal(&hash.finalize())
 }
 
 fn feature_map(shape: &[i64], values: &[f32]) -> Result<FeatureMap, ModelError> {

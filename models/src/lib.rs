@@ -15,6 +15,7 @@ mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod grammar;
+pub mod hash;
 pub mod language;
 mod mapped;
 pub mod onnx;

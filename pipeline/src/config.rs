@@ -6,11 +6,11 @@
 use std::{fs, path::Path};
 
 use cameras::CameraConfig;
+use models::hash::sha256;
 
 use crate::{
     check::QualityLimits,
     evidence::EvidencePolicy,
-    hash::sha256,
     home::{Home, StationName},
     policy::Policy,
     queue::Overload,

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use models::hash::sha256;
 use serde::Deserialize;
 
 use crate::{
     findings::UNKNOWN_ANOMALY,
-    hash::sha256,
     knowledge::{Entry, Knowledge},
     report::Description,
     stage::{Describe, StageError, Suspect},

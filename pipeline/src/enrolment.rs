@@ -6,12 +6,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use models::{Bank, Calibration, Encoder, Gate, ModelError, Template};
+use models::{Bank, Calibration, Encoder, Gate, ModelError, Template, hash::sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Reference,
-    hash::sha256,
     home::{Home, StationName},
     report::{DecidedBy, ModelUse},
 };

@@ -9,10 +9,10 @@ use std::{
 use cameras::{Frame, PixelFormat};
 use image::{DynamicImage, ImageFormat, RgbImage, codecs::jpeg::JpegEncoder};
 use jiff::{Timestamp, tz::TimeZone};
+use models::hash::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    hash::sha256,
     record_error::RecordError,
     report::{Evidence, EvidenceKind, Report, Verdict},
 };

@@ -6,6 +6,7 @@ use models::{
     bundle::{Bundle, BundleFile, Role},
     cache::Cache,
     decoder::DecoderOptions,
+    hash::sha256,
     language::LanguageModel,
     ort_engine::{OrtEngine, SessionConfig},
 };
@@ -14,7 +15,6 @@ use crate::{
     Pipeline, Reference,
     describe::{Describer, ModelAuthor},
     enrolment::StationCard,
-    hash::sha256,
     home::Home,
     knowledge::Knowledge,
     report::ModelUse,
@@ -104,8 +104,9 @@ impl Kit {
             Text::Written => Some(Box::new(ModelAuthor::new(self.language_model()?)) as _),
             Text::Plain => None,
         };
-        let describer = Describer::new(Knowledge::embedded()?, author);
-        let pipeline = pipeline.catalogue(Box::new(Knowledge::embedded()?)).describer(Box::new(describer));
+        let knowledge = Knowledge::embedded()?;
+        let pipeline = pipeline.catalogue(Box::new(knowledge.clone()));
+        let pipeline = pipeline.describer(Box::new(Describer::new(knowledge, author)));
         Ok(match self.encoder {
             Some((encoder, _)) => pipeline.encoder(Box::new(encoder)),
             None => pipeline,

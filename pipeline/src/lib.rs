@@ -10,7 +10,6 @@ pub mod eval;
 pub mod evidence;
 pub mod findings;
 pub mod golden;
-mod hash;
 pub mod home;
 pub mod html;
 mod inspection;

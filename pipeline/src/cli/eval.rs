@@ -5,10 +5,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
-use super::{Outcome, enroll::BankArgs, print_json, print_line};
+use super::{Outcome, enroll::BankArgs, print_json, print_line, progress};
 use crate::{
     enrolment::StationCard,
     eval::{BankInspector, Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
@@ -95,7 +95,7 @@ impl EvalArgs {
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     let mut inspector = args.inspector()?;
-    let mut progress = Progress::new();
+    let mut progress = Progress { bar: progress::bar(0, "judging images") };
     let metrics = evaluate(&args.plan(), inspector.as_mut(), &mut progress);
     progress.bar.finish_and_clear();
     let metrics = metrics?;
@@ -110,18 +110,9 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Shown only where standard error is a terminal.
+/// Shows how far the evaluation is.
 struct Progress {
     bar: ProgressBar,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let style = ProgressStyle::with_template("{bar:32} {pos}/{len} images, {per_sec}, {eta} left");
-        let bar = ProgressBar::no_length();
-        bar.set_style(style.expect("the template is well-formed"));
-        Self { bar }
-    }
 }
 
 impl Watcher for Progress {

