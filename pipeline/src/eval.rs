@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 mod error;
 mod inspector;
+mod journal;
 mod layout;
 pub mod metrics;
 mod output;
@@ -16,6 +17,7 @@ mod summary;
 
 pub use error::EvalError;
 pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
+pub use journal::Journal;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
 pub use summary::{ClassRow, Metrics, SCHEMA, Subject};
@@ -58,7 +60,11 @@ impl Plan {
     }
 }
 
-/// Evaluates `inspector` as `plan` says, writes the three files and returns the numbers.
+/// What is known while an evaluation is not complete, in its output folder.
+const JOURNAL: &str = "judged.jsonl";
+
+/// Evaluates `inspector` as `plan` says, writes the three files and returns the numbers. An evaluation that was interrupted goes
+/// on where it was.
 ///
 /// # Errors
 /// See [`EvalError`]; a single bad image, mask or label is counted in [`Metrics::problems`] instead.
@@ -66,16 +72,21 @@ pub fn evaluate(plan: &Plan, inspector: &mut dyn Inspector, watcher: &mut dyn Wa
     // Found out before an hour of work, not after it.
     output::prepare(&plan.output)?;
     let dataset = Dataset::open(&plan.dataset, plan.layout, plan.good.as_deref())?;
+    let mut journal = Journal::open(&plan.output.join(JOURNAL))?;
+    if !journal.is_empty() {
+        tracing::info!(known = journal.len(), "going on with an evaluation that was interrupted");
+    }
     let mut rounds = Vec::new();
     for seed in 1..=plan.seeds.max(1) {
         let golden = plan.golden(&dataset, seed)?;
-        rounds.push(judge_all(&dataset, inspector, (seed, golden), watcher)?);
+        rounds.push(judge_all(&dataset, inspector, (seed, golden), watcher, &mut journal)?);
     }
     let mut problems = dataset.problems.clone();
     problems.extend(problems_of(&dataset, &rounds[0]));
     refuse_empty(&plan.dataset, &rounds)?;
     let metrics = Metrics::of(plan.subject(inspector), &dataset, &rounds, problems);
     output::write(&plan.output, &dataset, &rounds, &metrics)?;
+    journal.close()?;
     Ok(metrics)
 }
 

@@ -14,6 +14,9 @@ pub trait Inspector {
     /// Returns what it is, for example `template`.
     fn name(&self) -> &'static str;
 
+    /// Returns what tells it from every other that judges differently: method, options, weights.
+    fn fingerprint(&self) -> String;
+
     /// Returns whether it judges by what it learned earlier and must not be given anything to learn.
     fn is_enrolled_for_good(&self) -> bool {
         false

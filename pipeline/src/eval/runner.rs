@@ -9,6 +9,7 @@ use models::{GateReading, HeatMap, Region};
 
 use super::{
     Dataset, EvalError, Inspector, Problem, Sample,
+    journal::{Entry, Journal, file_hash},
     layout::ProblemKind,
     metrics::{Found, Labelled, PixelTally},
 };
@@ -91,7 +92,7 @@ pub fn choose_golden(
 }
 
 /// Returns what `inspector` makes of every sample after learning from `golden`, which `seed` chose, or from each sample's own
-/// template; with neither it judges by what it knows already.
+/// template; with neither it judges by what it knows already. What `journal` knows is not judged again, what is new goes there.
 ///
 /// # Errors
 /// When a golden image cannot be read or nothing can be learned. A sample that cannot be judged is an entry of the round.
@@ -100,20 +101,71 @@ pub fn judge_all(
     inspector: &mut dyn Inspector,
     (seed, golden): (u64, Vec<PathBuf>),
     watcher: &mut dyn Watcher,
+    journal: &mut Journal,
 ) -> Result<Round, EvalError> {
     let started = Instant::now();
+    let hashes = golden.iter().map(|path| file_hash(path)).collect::<Result<Vec<_>, _>>()?;
     if !golden.is_empty() {
         learn(inspector, &golden)?;
     }
+    let mut explanation = inspector.explanation();
     let mut judged = Vec::with_capacity(dataset.samples.len());
     for sample in &dataset.samples {
-        if let (Some(template), false) = (&sample.template, inspector.is_enrolled_for_good()) {
-            learn(inspector, std::slice::from_ref(template))?;
-        }
-        judged.push(judge(sample, inspector));
+        judged.push(match decode(&sample.path) {
+            Ok(frame) => judge((sample, &frame), inspector, (journal, &hashes), &mut explanation)?,
+            Err(error) => Err(error.to_string()),
+        });
         watcher.judged(judged.len(), dataset.samples.len());
     }
-    Ok(Round { seed, golden, explanation: inspector.explanation(), judged, elapsed: started.elapsed() })
+    Ok(Round { seed, golden, explanation, judged, elapsed: started.elapsed() })
+}
+
+/// What became of one image: `Err` inside when it alone cannot be judged.
+type Outcome = Result<Result<Judged, String>, EvalError>;
+
+fn judge(
+    (sample, frame): (&Sample, &Frame),
+    inspector: &mut dyn Inspector,
+    (journal, golden): (&mut Journal, &[String]),
+    explanation: &mut String,
+) -> Outcome {
+    let key = journal.key(&inspector.fingerprint(), golden, sample);
+    let entry = match journal.take(&key) {
+        Some(entry) => entry,
+        None => match read(sample, frame, inspector)? {
+            Ok(mut entry) => {
+                if !has_pixels(sample) {
+                    entry.reading.heat_map = shrink(&entry.reading.heat_map);
+                }
+                journal.add(key, &entry)?;
+                entry
+            }
+            Err(message) => return Ok(Err(message)),
+        },
+    };
+    explanation.clone_from(&entry.explanation);
+    let tally = tally(sample, frame.size(), &entry.reading.heat_map).ok().flatten();
+    Ok(Ok(keep(entry.reading, entry.latency, tally)))
+}
+
+fn read(sample: &Sample, frame: &Frame, inspector: &mut dyn Inspector) -> Result<Result<Entry, String>, EvalError> {
+    if let (Some(template), false) = (&sample.template, inspector.is_enrolled_for_good()) {
+        learn(inspector, std::slice::from_ref(template))?;
+    }
+    let started = Instant::now();
+    let reading = inspector.judge(frame).map_err(|error| error.to_string());
+    let latency = started.elapsed();
+    let finite = reading.and_then(|reading| {
+        let score = reading.score;
+        if score.is_finite() { Ok(reading) } else { Err(format!("expected a finite score, found {score}")) }
+    });
+    let entry = finite.map(|reading| Entry { reading, latency, explanation: inspector.explanation() });
+    Ok(entry.map_err(|message| format!("{}: {message}", sample.path.display())))
+}
+
+/// Whether it is known of each pixel if it is defective.
+fn has_pixels(sample: &Sample) -> bool {
+    sample.mask.is_some() || !sample.is_defect
 }
 
 fn learn(inspector: &mut dyn Inspector, golden: &[PathBuf]) -> Result<(), EvalError> {
@@ -127,18 +179,6 @@ fn learn(inspector: &mut dyn Inspector, golden: &[PathBuf]) -> Result<(), EvalEr
 
 pub(super) fn decode(path: &Path) -> Result<Frame, cameras::CameraError> {
     cameras::decode_file(path, FrameId { source: "eval".into(), seq: 0 })
-}
-
-fn judge(sample: &Sample, inspector: &mut dyn Inspector) -> Result<Judged, String> {
-    let frame = decode(&sample.path).map_err(|error| error.to_string())?;
-    let started = Instant::now();
-    let reading = inspector.judge(&frame).map_err(|error| format!("{}: {error}", sample.path.display()))?;
-    let latency = started.elapsed();
-    if !reading.score.is_finite() {
-        return Err(format!("{}: expected a finite score, found {}", sample.path.display(), reading.score));
-    }
-    let tally = tally(sample, frame.size(), &reading.heat_map).ok().flatten();
-    Ok(keep(reading, latency, tally))
 }
 
 fn keep(reading: GateReading, latency: Duration, tally: Option<PixelTally>) -> Judged {

@@ -9,6 +9,9 @@ use super::*;
 /// Compares each pixel with the mean of the golden ones; the threshold is the largest difference among these.
 #[derive(Default)]
 struct MeanDifference {
+    judged: usize,
+    /// Fails as a killed process does, from this image on.
+    killed_at: Option<usize>,
     mean: Vec<f32>,
     threshold: f32,
 }
@@ -24,6 +27,10 @@ impl Inspector for MeanDifference {
         "mean difference"
     }
 
+    fn fingerprint(&self) -> String {
+        "mean difference".to_owned()
+    }
+
     fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
         let n = golden.len() as f32;
         let sum = |index: usize| golden.iter().map(|frame| f32::from(frame.luma8()[index])).sum::<f32>();
@@ -37,6 +44,8 @@ impl Inspector for MeanDifference {
     }
 
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+        assert_ne!(self.killed_at, Some(self.judged), "killed");
+        self.judged += 1;
         let size = frame.size();
         if size.area_px() != self.mean.len() {
             let (expected, found) = (format!("{} pixels", self.mean.len()), format!("{size}"));
@@ -130,6 +139,35 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     assert_eq!(lines.lines().filter(|line| line.contains("\"error\"")).count(), 1);
     let page = fs::read_to_string(plan.output.join("report.html")).unwrap();
     assert!(page.contains("data:image/jpeg;base64,") && page.contains("escaped") && !page.contains("://"));
+}
+
+#[test]
+fn an_interrupted_evaluation_goes_on_where_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let set = root.path().join("set");
+    write_mvtec(&set);
+    let plan = plan(root.path(), Layout::Mvtec);
+    let run = |inspector: &mut MeanDifference| evaluate(&plan, inspector, &mut Calls::default()).unwrap();
+    let mut whole = MeanDifference::default();
+    let expected = run(&mut whole);
+    let kill = |at| {
+        let mut killed = MeanDifference { killed_at: Some(at), ..MeanDifference::default() };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut killed))).unwrap_err();
+        killed.judged
+    };
+    assert_eq!((kill(3), kill(2)), (3, 2));
+    let journal = plan.output.join(JOURNAL);
+    let text = fs::read_to_string(&journal).unwrap();
+    assert_eq!(text.lines().count(), 5);
+    // The last line was cut short, and one of the judged images is another one now.
+    fs::write(&journal, &text[..text.len() - 40]).unwrap();
+    save(&set.join("test/good/0.png"), &part(102, None));
+    let mut resumed = MeanDifference::default();
+    let metrics = run(&mut resumed);
+    assert_eq!(resumed.judged, whole.judged - 3);
+    assert_eq!((&metrics.measures["image_auroc"], metrics.n_images), (&expected.measures["image_auroc"], 8));
+    assert_eq!(metrics.measures["pixel_auroc"], expected.measures["pixel_auroc"]);
+    assert!(!journal.exists());
 }
 
 #[test]

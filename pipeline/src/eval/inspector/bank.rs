@@ -23,6 +23,10 @@ impl Inspector for BankInspector {
         "bank"
     }
 
+    fn fingerprint(&self) -> String {
+        format!("bank {:?} {}", self.options, self.encoder.identity())
+    }
+
     fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
         let mut enrolment = Enrolment::new(self.options);
         for frame in golden {

@@ -30,6 +30,11 @@ impl Inspector for StationInspector {
         "station"
     }
 
+    fn fingerprint(&self) -> String {
+        let encoder = self.encoder.as_ref().map(Encoder::identity).unwrap_or_default();
+        format!("station {} {encoder}", self.reference.calibration_id)
+    }
+
     fn is_enrolled_for_good(&self) -> bool {
         true
     }

@@ -22,6 +22,10 @@ impl Inspector for TemplateInspector {
         "template"
     }
 
+    fn fingerprint(&self) -> String {
+        format!("template {:?}", self.options)
+    }
+
     fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
         self.template = Some(Template::from_golden(golden, self.options)?);
         Ok(())

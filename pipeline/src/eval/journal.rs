@@ -1,0 +1,182 @@
+//! What an evaluation has found out so far, so that one that was interrupted goes on where it was.
+//!
+//! One JSON line for each judged image, keyed by a hash of all that its result rests on: the image, its mask, what was
+//! learned from, what judges, and the program itself. A line that was cut short or belongs to something else is passed over.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use cameras::{Rect, Size};
+use models::{GateReading, HeatMap, Region, hash::sha256};
+use serde::{Deserialize, Serialize};
+
+use super::{EvalError, Sample};
+
+/// The results of an evaluation that is not complete.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    program: String,
+    known: HashMap<String, Entry>,
+}
+
+/// What was said about one image, how long it took, and what its threshold means.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) reading: GateReading,
+    pub(super) latency: Duration,
+    pub(super) explanation: String,
+}
+
+impl Journal {
+    /// Returns the journal at `path`, with everything that an earlier evaluation left there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn open(path: &Path) -> Result<Self, EvalError> {
+        let failed = |source| EvalError::Io { path: path.to_owned(), source };
+        let mut file = File::options().read(true).append(true).create(true).open(path).map_err(failed)?;
+        let text = fs::read(path).map_err(failed)?;
+        if text.last().is_some_and(|last| *last != b'\n') {
+            file.write_all(b"\n").map_err(failed)?;
+        }
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        let known = lines.filter_map(|line| Some((line.key.clone(), line.into_entry()?))).collect();
+        Ok(Self { path: path.to_owned(), file, program: program(), known })
+    }
+
+    /// Returns how many results it holds.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Returns whether it holds no result.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Returns the key of `sample` as judged by what `fingerprint` names after learning from files with the `golden` hashes.
+    pub(super) fn key(&self, fingerprint: &str, golden: &[String], sample: &Sample) -> String {
+        let mut parts = vec![self.program.clone(), fingerprint.to_owned()];
+        for file in [Some(&sample.path), sample.mask.as_ref(), sample.template.as_ref()] {
+            // What cannot be read is told where it is used.
+            parts.push(file.and_then(|file| file_hash(file).ok()).unwrap_or_default());
+        }
+        parts.extend_from_slice(golden);
+        sha256(parts.join("\n"))
+    }
+
+    /// Returns and forgets the result that an earlier evaluation kept under `key`.
+    pub(super) fn take(&mut self, key: &str) -> Option<Entry> {
+        self.known.remove(key)
+    }
+
+    /// Keeps one more result.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn add(&mut self, key: String, entry: &Entry) -> Result<(), EvalError> {
+        let failed = |source| EvalError::Io { path: self.path.clone(), source };
+        let mut line = serde_json::to_vec(&Line::new(key, entry)).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(failed)
+    }
+
+    /// Removes the journal of an evaluation that is complete.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(super) fn close(self) -> Result<(), EvalError> {
+        fs::remove_file(&self.path).map_err(|source| EvalError::Io { path: self.path, source })
+    }
+}
+
+/// Returns the hash of a file's content.
+pub(super) fn file_hash(path: &Path) -> Result<String, EvalError> {
+    fs::read(path).map(sha256).map_err(|source| EvalError::Io { path: path.to_owned(), source })
+}
+
+/// Returns what tells this build of Loupe from another of the same version.
+fn program() -> String {
+    let built = || -> io::Result<String> {
+        let file = std::env::current_exe()?.metadata()?;
+        let modified = file.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(format!("{} bytes of {}", file.len(), modified.as_nanos()))
+    };
+    format!("{} {}", env!("CARGO_PKG_VERSION"), built().unwrap_or_default())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    key: String,
+    explanation: String,
+    score: f32,
+    threshold: f32,
+    p_value: Option<f64>,
+    regions: Vec<RegionLine>,
+    latency_micros: u64,
+    heat: HeatLine,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RegionLine {
+    rect: Rect,
+    score: f32,
+    area_px: u64,
+    code: Option<String>,
+}
+
+/// A heat map; `values` are little-endian `f32` in base64.
+#[derive(Serialize, Deserialize)]
+struct HeatLine {
+    width: u32,
+    height: u32,
+    threshold: f32,
+    values: String,
+}
+
+impl Line {
+    fn new(key: String, Entry { reading, latency, explanation }: &Entry) -> Self {
+        let GateReading { score, threshold, p_value, heat_map, regions } = reading;
+        let region = |region: &Region| {
+            let Region { rect, score, area_px, code } = region.clone();
+            RegionLine { rect, score, area_px, code }
+        };
+        let bytes: Vec<u8> = heat_map.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let Size { width_px: width, height_px: height } = heat_map.size;
+        Self {
+            key,
+            explanation: explanation.clone(),
+            score: *score,
+            threshold: *threshold,
+            p_value: *p_value,
+            regions: regions.iter().map(region).collect(),
+            latency_micros: latency.as_micros() as u64,
+            heat: HeatLine { width, height, threshold: heat_map.threshold, values: BASE64_STANDARD.encode(bytes) },
+        }
+    }
+
+    /// `None` when the heat map is not as large as it says.
+    fn into_entry(self) -> Option<Entry> {
+        let Self { score, threshold, p_value, regions, latency_micros, heat, explanation, .. } = self;
+        let size = Size::new(heat.width, heat.height);
+        let bytes = BASE64_STANDARD.decode(&heat.values).ok()?;
+        let (chunks, rest) = bytes.as_chunks::<4>();
+        let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        if !rest.is_empty() || values.len() != size.area_px() {
+            return None;
+        }
+        let region = |RegionLine { rect, score, area_px, code }| Region { rect, score, area_px, code };
+        let regions = regions.into_iter().map(region).collect();
+        let heat_map = HeatMap { size, values, threshold: heat.threshold };
+        let reading = GateReading { score, threshold, p_value, heat_map, regions };
+        Some(Entry { reading, latency: Duration::from_micros(latency_micros), explanation })
+    }
+}
