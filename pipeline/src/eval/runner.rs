@@ -108,16 +108,24 @@ pub fn judge_all(
     if !golden.is_empty() {
         learn(inspector, &golden)?;
     }
-    let mut explanation = inspector.explanation();
+    let mut so_far = SoFar { explanation: inspector.explanation(), earlier: Duration::ZERO };
     let mut judged = Vec::with_capacity(dataset.samples.len());
     for sample in &dataset.samples {
         judged.push(match decode(&sample.path) {
-            Ok(frame) => judge((sample, &frame), inspector, (journal, &hashes), &mut explanation)?,
+            Ok(frame) => judge((sample, &frame), inspector, (journal, &hashes), &mut so_far)?,
             Err(error) => Err(error.to_string()),
         });
         watcher.judged(judged.len(), dataset.samples.len());
     }
-    Ok(Round { seed, golden, explanation, judged, elapsed: started.elapsed() })
+    let SoFar { explanation, earlier } = so_far;
+    Ok(Round { seed, golden, explanation, judged, elapsed: started.elapsed() + earlier })
+}
+
+/// What a round knows beside its results.
+struct SoFar {
+    explanation: String,
+    /// What an interrupted evaluation spent on the results that were taken from it; reading and measuring is done again.
+    earlier: Duration,
 }
 
 /// What became of one image: `Err` inside when it alone cannot be judged.
@@ -127,11 +135,14 @@ fn judge(
     (sample, frame): (&Sample, &Frame),
     inspector: &mut dyn Inspector,
     (journal, golden): (&mut Journal, &[String]),
-    explanation: &mut String,
+    so_far: &mut SoFar,
 ) -> Outcome {
     let key = journal.key(&inspector.fingerprint(), golden, sample);
     let entry = match journal.take(&key) {
-        Some(entry) => entry,
+        Some(entry) => {
+            so_far.earlier += entry.latency;
+            entry
+        }
         None => match read(sample, frame, inspector)? {
             Ok(mut entry) => {
                 if !has_pixels(sample) {
@@ -143,7 +154,7 @@ fn judge(
             Err(message) => return Ok(Err(message)),
         },
     };
-    explanation.clone_from(&entry.explanation);
+    so_far.explanation.clone_from(&entry.explanation);
     let tally = tally(sample, frame.size(), &entry.reading.heat_map).ok().flatten();
     Ok(Ok(keep(entry.reading, entry.latency, tally)))
 }

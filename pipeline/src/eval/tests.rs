@@ -12,6 +12,7 @@ struct MeanDifference {
     judged: usize,
     /// Fails as a killed process does, from this image on.
     killed_at: Option<usize>,
+    pace: std::time::Duration,
     mean: Vec<f32>,
     threshold: f32,
 }
@@ -46,6 +47,7 @@ impl Inspector for MeanDifference {
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
         assert_ne!(self.killed_at, Some(self.judged), "killed");
         self.judged += 1;
+        std::thread::sleep(self.pace);
         let size = frame.size();
         if size.area_px() != self.mean.len() {
             let (expected, found) = (format!("{} pixels", self.mean.len()), format!("{size}"));
@@ -150,8 +152,9 @@ fn an_interrupted_evaluation_goes_on_where_it_was() {
     let run = |inspector: &mut MeanDifference| evaluate(&plan, inspector, &mut Calls::default()).unwrap();
     let mut whole = MeanDifference::default();
     let expected = run(&mut whole);
+    let pace = std::time::Duration::from_millis(200);
     let kill = |at| {
-        let mut killed = MeanDifference { killed_at: Some(at), ..MeanDifference::default() };
+        let mut killed = MeanDifference { killed_at: Some(at), pace, ..MeanDifference::default() };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut killed))).unwrap_err();
         killed.judged
     };
@@ -168,6 +171,9 @@ fn an_interrupted_evaluation_goes_on_where_it_was() {
     assert_eq!((&metrics.measures["image_auroc"], metrics.n_images), (&expected.measures["image_auroc"], 8));
     assert_eq!(metrics.measures["pixel_auroc"], expected.measures["pixel_auroc"]);
     assert!(!journal.exists());
+    // Three of the images took 200 ms each, before the interruption.
+    let per_s = metrics.images_per_s;
+    assert!(per_s <= 9.0 / 0.6, "{per_s} images a second");
 }
 
 #[test]
