@@ -1,4 +1,7 @@
-//! Text to token ids and back: the byte-level BPE whose vocabulary and merges lie in the model's own GGUF file.
+//! Text to token ids and back: the byte-level BPE whose vocabulary and merges lie in the model's own GGUF file or in a file
+//! of its own.
+
+mod hugging_face;
 
 use std::fmt;
 
@@ -178,6 +181,7 @@ fn mismatch(what: &str, expected: &str, found: &str) -> ModelError {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    pub(crate) use super::hugging_face::tests::{parsed, tiny_json};
     use super::*;
 
     /// Returns a tokenizer of two marks, the 256 bytes and a few merges, which needs no model file.
