@@ -21,6 +21,7 @@ mod mapped;
 pub mod onnx;
 pub mod ort_engine;
 pub mod pull;
+pub mod smolvlm;
 mod template;
 pub mod tokenizer;
 pub mod torch_pickle;

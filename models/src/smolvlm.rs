@@ -1,0 +1,6 @@
+//! SmolVLM, the small vision-language models of the Idefics3 family: what they are shown and how they are asked.
+
+mod json;
+mod processor;
+
+pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
