@@ -2,5 +2,7 @@
 
 mod json;
 mod processor;
+mod prompt;
 
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
+pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
