@@ -6,12 +6,7 @@ use benches::{SIDE_PX, golden, group, run};
 use cameras::{Frame, Rect, Size};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use models::{
-    GateReading, HeatMap, Region,
-    bundle::{Bundle, Role},
-    cache::Cache,
-    decoder::DecoderOptions,
-    language::LanguageModel,
-    ort_engine::OrtEngine,
+    GateReading, HeatMap, Region, bundle::Bundle, cache::Cache, decoder::DecoderOptions, language::LanguageModel,
 };
 use pipeline::{
     describe::{Describer, ModelAuthor},
@@ -45,9 +40,8 @@ fn bench(criterion: &mut Criterion) -> anyhow::Result<()> {
 fn language_model() -> anyhow::Result<LanguageModel> {
     let bundle = Bundle::embedded()?;
     let cache = Cache::locate()?;
-    let engine = OrtEngine::load(&cache.require(&bundle, Role::RuntimeLibrary)?)?;
     let options = DecoderOptions { capacity: 1024, ..DecoderOptions::default() };
-    Ok(LanguageModel::open(&engine, &bundle, &cache, options)?)
+    Ok(LanguageModel::open(&bundle, &cache, options)?)
 }
 
 fn prefill(group: &mut BenchmarkGroup<'_, WallTime>, model: &mut LanguageModel) -> anyhow::Result<()> {

@@ -1,51 +1,44 @@
-//! Measures the decoder: `ORT_DYLIB_PATH=LIB cargo run --release --example decoder_speed -- MODEL.gguf GRAPH_FOLDER [THREADS]`.
+//! Measures the decoder: `cargo run --release --example decoder_speed -- MODEL.gguf [THREADS]`.
 //!
-//! Prints the load time (build and first start where `GRAPH_FOLDER` is empty), resident memory, and the median, best and worst
-//! of several runs of prefill and decode.
+//! Prints the load time, resident memory, and the median, best and worst of several runs of prefill and decode.
 #![expect(clippy::print_stdout, reason = "the measurements are the output")]
 
-use std::{env, error::Error, fs, path::Path, sync::Arc, time::Instant};
+use std::{env, error::Error, fs, path::Path, time::Instant};
 
 use models::{
-    decoder::{DecoderFiles, DecoderOptions, Input, OrtDecoder, TextDecoder as _},
+    decoder::{DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
     gguf::Gguf,
-    ort_engine::{OrtEngine, SessionConfig},
 };
 
 const ROUNDS: usize = 9;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [model, graphs, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: MODEL.gguf GRAPH_FOLDER [THREADS]".into());
+    let [model, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: MODEL.gguf [THREADS]".into());
     };
     let threads = rest.first().map_or(Ok(2), |text| text.parse())?;
     let started = Instant::now();
-    let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
-    println!("runtime      {:8.1} ms", millis(started));
-    let started = Instant::now();
-    let file = Arc::new(Gguf::open(Path::new(model))?);
+    let file = Gguf::open(Path::new(model))?;
     println!("gguf         {:8.1} ms", millis(started));
-    let files = DecoderFiles { sha256: "0", graphs: Path::new(graphs) };
-    let session = SessionConfig { threads, ..SessionConfig::default() };
-    let options = DecoderOptions { session, ..DecoderOptions::default() };
     let started = Instant::now();
-    let mut decoder = OrtDecoder::open(&engine, file, files, options)?;
-    println!("open         {:8.1} ms", millis(started));
+    let mut decoder = LlamaDecoder::from_gguf(&file, DecoderOptions { threads, ..DecoderOptions::default() })?;
+    drop(file);
+    println!("open         {:8.1} ms, {} MB of weights", millis(started), decoder.weight_bytes() / 1_000_000);
     let started = Instant::now();
     decoder.extend(Input::Tokens(&[1]))?;
     println!("first token  {:8.1} ms, resident {} MB", millis(started), resident_mb()?);
-    for len in [16, 64, 256, 512] {
+    for len in [16, 64, 128, 256, 512] {
         prefill(&mut decoder, len)?;
     }
-    for start in [64, 512] {
+    for start in [0, 64, 512] {
         decode(&mut decoder, start)?;
     }
     println!("resident     {:8} MB", resident_mb()?);
     Ok(())
 }
 
-fn prefill(decoder: &mut OrtDecoder, len: usize) -> Result<(), Box<dyn Error>> {
+fn prefill(decoder: &mut LlamaDecoder, len: usize) -> Result<(), Box<dyn Error>> {
     let prompt: Vec<u32> = (100..).take(len).collect();
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
@@ -58,8 +51,8 @@ fn prefill(decoder: &mut OrtDecoder, len: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn decode(decoder: &mut OrtDecoder, start: usize) -> Result<(), Box<dyn Error>> {
-    let prompt: Vec<u32> = (100..).take(start).collect();
+fn decode(decoder: &mut LlamaDecoder, start: usize) -> Result<(), Box<dyn Error>> {
+    let prompt: Vec<u32> = (100..).take(start.max(1)).collect();
     decoder.truncate(0);
     decoder.extend(Input::Tokens(&prompt))?;
     let mut rates = Vec::new();

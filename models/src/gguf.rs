@@ -3,7 +3,6 @@
 //! Every size in the file is checked against the file's length before it is used, so no file makes the reader panic or
 //! allocate more than the file's own size would justify.
 
-mod blocks;
 mod parse;
 
 use std::{
@@ -14,10 +13,11 @@ use std::{
 
 use memmap2::Mmap;
 
-use crate::{ModelError, mapped};
+use crate::{
+    ModelError, mapped,
+    matrix::{Format, Matrix},
+};
 
-pub use blocks::Format;
-pub(crate) use blocks::half_to_f32;
 pub use parse::Value;
 
 /// An open GGUF file.
@@ -35,41 +35,6 @@ struct TensorInfo {
     rows: usize,
     format: Format,
     bytes: Range<usize>,
-}
-
-/// A matrix in the file: `[rows, row_len]`, row-major; a vector has one row. Rows of quantised formats are whole blocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    /// Number of rows; of a linear layer, its outputs.
-    pub rows: usize,
-    /// Values in a row; of a linear layer, its inputs.
-    pub row_len: usize,
-    /// How the values are stored.
-    pub format: Format,
-    /// `rows * format.bytes_for(row_len)` bytes.
-    pub data: &'a [u8],
-}
-
-impl Matrix<'_> {
-    /// Returns the bytes of one row, `None` past the last.
-    pub fn row(&self, row: usize) -> Option<&[u8]> {
-        let size = self.format.bytes_for(self.row_len)?;
-        self.data.get(row.checked_mul(size)?..)?.get(..size)
-    }
-
-    /// Writes the values of one row to `out`, which holds `row_len` of them, and returns whether there is such a row.
-    pub fn read_row(&self, row: usize, out: &mut [f32]) -> bool {
-        let Some(bytes) = self.row(row).filter(|_| out.len() == self.row_len) else { return false };
-        blocks::dequantize(self.format, bytes, out);
-        true
-    }
-
-    /// Returns all values, `[rows, row_len]`, row-major.
-    pub fn to_f32(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.rows * self.row_len];
-        blocks::dequantize(self.format, self.data, &mut values);
-        values
-    }
 }
 
 impl Gguf {

@@ -6,44 +6,32 @@ use crate::{
     ModelError,
     bundle::{Bundle, Role},
     cache::Cache,
-    decoder::{DecoderFiles, DecoderOptions, OrtDecoder},
+    decoder::{DecoderOptions, LlamaDecoder},
     generate::Generator,
     gguf::Gguf,
     grammar::GrammarCompiler,
-    ort_engine::OrtEngine,
     tokenizer::TextTokenizer,
 };
-
-/// Folder of the cache for graphs that Loupe has built.
-const GRAPHS: &str = "graphs";
 
 /// A language model that is ready to write.
 #[derive(Debug)]
 pub struct LanguageModel {
     /// Writes texts.
-    pub generator: Generator<OrtDecoder>,
+    pub generator: Generator<LlamaDecoder>,
     /// Compiles what texts may look like.
     pub grammars: GrammarCompiler,
 }
 
 impl LanguageModel {
-    /// Returns the language model of `bundle`. The first call for a model file builds its graph, which takes a second or two
-    /// and 160 MB of the cache.
+    /// Returns the language model of `bundle`.
     ///
     /// # Errors
-    /// When a file of the bundle is missing or damaged, is no model that Loupe can run, or the cache cannot be written.
-    pub fn open(
-        engine: &OrtEngine,
-        bundle: &Bundle,
-        cache: &Cache,
-        options: DecoderOptions,
-    ) -> Result<Self, ModelError> {
-        let file = Arc::new(Gguf::open(&cache.require(bundle, Role::LanguageModel)?)?);
+    /// When a file of the bundle is missing or damaged, or is no model that Loupe can run.
+    pub fn open(bundle: &Bundle, cache: &Cache, options: DecoderOptions) -> Result<Self, ModelError> {
+        let file = Gguf::open(&cache.require(bundle, Role::LanguageModel)?)?;
         let tokenizer = Arc::new(TextTokenizer::from_gguf(&file)?);
         let grammars = GrammarCompiler::new(Arc::clone(&tokenizer))?;
-        let sha256 = &bundle.file(Role::LanguageModel)?.sha256;
-        let files = DecoderFiles { sha256, graphs: &cache.root().join(GRAPHS) };
-        let decoder = OrtDecoder::open(engine, file, files, options)?;
+        let decoder = LlamaDecoder::from_gguf(&file, options)?;
         Ok(Self { generator: Generator::new(decoder, tokenizer), grammars })
     }
 }
@@ -58,16 +46,14 @@ mod tests {
     use crate::{
         bundle::DEFAULT_BUNDLE,
         generate::{GenerateOptions, Sampling},
-        ort_engine::{self, SessionConfig},
     };
 
     #[test]
     fn writes_a_report_that_satisfies_its_schema() {
-        let Some(engine) = ort_engine::tests::engine() else { return };
         let bundle = Bundle::open(DEFAULT_BUNDLE).unwrap();
         let cache = Cache::locate().unwrap();
-        let session = SessionConfig { threads: 1, ..SessionConfig::default() };
-        let opened = LanguageModel::open(&engine, &bundle, &cache, DecoderOptions { capacity: 512, session });
+        let options = DecoderOptions { capacity: 512, threads: 1, ..DecoderOptions::default() };
+        let opened = LanguageModel::open(&bundle, &cache, options);
         if matches!(opened, Err(ModelError::MissingFile { .. })) {
             return;
         }

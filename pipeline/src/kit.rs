@@ -91,8 +91,9 @@ impl Kit {
     }
 
     fn language_model(&self) -> Result<LanguageModel, ModelError> {
-        let options = DecoderOptions { capacity: CAPACITY_TOKENS, session: self.session };
-        LanguageModel::open(&self.engine()?, &self.bundle, &self.cache, options)
+        let threads = self.session.threads;
+        let options = DecoderOptions { capacity: CAPACITY_TOKENS, threads, ..DecoderOptions::default() };
+        LanguageModel::open(&self.bundle, &self.cache, options)
     }
 
     /// Returns `pipeline` with the defect catalogue, a describer, and the encoder if one was opened.

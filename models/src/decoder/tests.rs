@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
     cache::Cache,
-    ort_engine,
+    gguf::Gguf,
 };
 
 /// Returns the language model of the default bundle where the cache has it; prints why not otherwise.
@@ -16,16 +16,11 @@ pub(crate) fn model_file() -> Option<Gguf> {
     Some(Gguf::open(&path.ok()?).unwrap())
 }
 
-/// Returns the decoder where the model file and ONNX Runtime are there.
-fn decoder(capacity: usize) -> Option<(OrtDecoder, tempfile::TempDir)> {
-    let engine = ort_engine::tests::engine()?;
-    let graphs = tempfile::tempdir().unwrap();
-    let file = Arc::new(model_file()?);
-    let files = DecoderFiles { sha256: "test", graphs: graphs.path() };
+/// Returns the decoder where the model file is there.
+fn decoder(capacity: usize) -> Option<LlamaDecoder> {
     // One thread: tests run side by side.
-    let session = SessionConfig { threads: 1, ..SessionConfig::default() };
-    let options = DecoderOptions { capacity, session };
-    Some((OrtDecoder::open(&engine, file, files, options).unwrap(), graphs))
+    let options = DecoderOptions { capacity, threads: 1, ..DecoderOptions::default() };
+    Some(LlamaDecoder::from_gguf(&model_file()?, options).unwrap())
 }
 
 #[derive(serde::Deserialize)]
@@ -53,7 +48,7 @@ fn best(logits: &[f32]) -> u32 {
 
 /// Feeds the reference's own tokens, so that one near-tie does not hide what follows. Returns the steps at which the
 /// decoder prefers another token, each with how much the reference preferred its own.
-fn flips(decoder: &mut OrtDecoder, case: &Case) -> Vec<(usize, f32)> {
+fn flips(decoder: &mut LlamaDecoder, case: &Case) -> Vec<(usize, f32)> {
     decoder.truncate(0);
     let mut logits = decoder.extend(Input::Tokens(&case.prompt_ids)).unwrap();
     let mut flips = Vec::new();
@@ -66,42 +61,52 @@ fn flips(decoder: &mut OrtDecoder, case: &Case) -> Vec<(usize, f32)> {
     flips
 }
 
-/// The reference computes in f32 throughout; here activations are rounded to 8 bits a block of 32 before each product. That
-/// moves logits (whose spread is 15 to 25) by up to half a unit, so a step may flip where two tokens are nearly equal.
-/// Measured: 8 flips in 270 steps, the clearest of them at a margin of 0.15; bounds are about twice that.
+/// Both compute in f32 with the same weights and differ by the order of additions, which moves logits (whose spread is 15 to
+/// 25) by less than 1e-3. So every step must agree but one: there the reference is undecided by 1e-4, and another processor may
+/// fall to the other side.
 #[test]
-fn agrees_with_the_reference_implementation_on_every_clear_step() {
-    const MARGIN_MAX: f32 = 0.3;
-    const FLIPS_MAX: usize = 16;
-    let Some((mut decoder, _graphs)) = decoder(256) else { return };
-    let (mut total, mut unclear) = (0, Vec::new());
+fn writes_what_the_reference_implementation_writes() {
+    const UNDECIDED: f32 = 1e-3;
+    let Some(mut decoder) = decoder(256) else { return };
+    let (mut steps, mut undecided) = (0, 0);
     for (index, case) in reference().iter().enumerate() {
-        let flips = flips(&mut decoder, case);
-        let clear: Vec<_> = flips.iter().filter(|(_, margin)| *margin > MARGIN_MAX).collect();
-        assert!(clear.is_empty(), "prompt {index}: {clear:?}");
-        total += case.greedy_ids.len();
-        unclear.extend(flips);
+        let mut flips = flips(&mut decoder, case);
+        flips.retain(|(_, margin)| *margin >= UNDECIDED);
+        assert!(flips.is_empty(), "prompt {index}, (step, margin): {flips:?}");
+        steps += case.greedy_ids.len();
+        undecided += case.margins.iter().filter(|margin| **margin < UNDECIDED).count();
     }
-    assert!(unclear.len() <= FLIPS_MAX && total > 200, "{} of {total} steps: {unclear:?}", unclear.len());
+    assert_eq!((steps, undecided), (270, 1));
 }
 
 #[test]
 fn gives_the_reference_logits_within_rounding() {
-    let Some((mut decoder, _graphs)) = decoder(256) else { return };
+    let Some(mut decoder) = decoder(256) else { return };
     for (index, case) in reference().iter().enumerate() {
         decoder.truncate(0);
         let logits = decoder.extend(Input::Tokens(&case.prompt_ids)).unwrap();
         for &(id, expected) in &case.first_top5 {
             let found = logits[id as usize];
-            assert!((found - expected).abs() < 0.75, "prompt {index}, token {id}: {found} is not {expected}");
+            assert!((found - expected).abs() < 1e-3, "prompt {index}, token {id}: {found} is not {expected}");
         }
     }
+}
+
+#[test]
+fn says_the_same_with_any_number_of_threads() {
+    let Some(file) = model_file() else { return };
+    let ids = &reference()[0].prompt_ids;
+    let logits = |threads| {
+        let options = DecoderOptions { capacity: 64, threads, ..DecoderOptions::default() };
+        LlamaDecoder::from_gguf(&file, options).unwrap().extend(Input::Tokens(ids)).unwrap().to_vec()
+    };
+    assert!(logits(1) == logits(3));
 }
 
 /// Reading in one go, in pieces, and again after forgetting must be the same: positions, rotation and cache line up.
 #[test]
 fn gives_the_same_logits_however_the_text_is_cut() {
-    let Some((mut decoder, _graphs)) = decoder(256) else { return };
+    let Some(mut decoder) = decoder(256) else { return };
     let ids = &reference()[0].prompt_ids;
     let whole = decoder.extend(Input::Tokens(ids)).unwrap().to_vec();
     let rows = decoder.embed(&ids[3..]).unwrap();
@@ -114,20 +119,21 @@ fn gives_the_same_logits_however_the_text_is_cut() {
     }
     for (name, other) in [("after truncation", again), ("in pieces", pieces)] {
         let worst = whole.iter().zip(&other).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-2, "{name}: logits differ by {worst}");
+        assert!(worst < 1e-3, "{name}: logits differ by {worst}");
     }
     assert_eq!(decoder.position(), ids.len());
 }
 
 #[test]
 fn refuses_what_does_not_fit_and_keeps_its_place() {
-    let Some((mut decoder, _graphs)) = decoder(8) else { return };
+    let Some(mut decoder) = decoder(8) else { return };
     decoder.extend(Input::Tokens(&[1, 2, 3])).unwrap();
     let cases = [
         (Input::Tokens(&[]), "decoder input: expected rows of 576 values, found 0"),
         (Input::Tokens(&[49152]), "token id: expected an id below 49152, found 49152"),
         (Input::Tokens(&[5; 6]), "sequence: expected at most 8 tokens, found 9"),
         (Input::Embeddings(&[0.0; 577]), "decoder input: expected rows of 576 values, found 577"),
+        (Input::Embeddings(&[f32::NAN; 576]), "decoder input: expected finite values, found NaN"),
     ];
     for (input, expected) in cases {
         assert_eq!(decoder.extend(input).unwrap_err().to_string(), expected);

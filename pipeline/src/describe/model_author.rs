@@ -57,7 +57,6 @@ mod tests {
         bundle::{Bundle, Role},
         cache::Cache,
         decoder::DecoderOptions,
-        ort_engine::OrtEngine,
     };
 
     use super::*;
@@ -66,14 +65,12 @@ mod tests {
     fn author() -> Option<ModelAuthor> {
         let bundle = Bundle::embedded().unwrap();
         let cache = Cache::locate().unwrap();
-        let files = [Role::RuntimeLibrary, Role::LanguageModel].map(|role| cache.require(&bundle, role));
-        if let Some(error) = files.iter().find_map(|file| file.as_ref().err()) {
+        if let Err(error) = cache.require(&bundle, Role::LanguageModel) {
             writeln!(io::stderr(), "skipped: {error}").unwrap();
             return None;
         }
-        let engine = OrtEngine::load(files[0].as_ref().unwrap()).unwrap();
         let options = DecoderOptions { capacity: 512, ..DecoderOptions::default() };
-        Some(ModelAuthor::new(LanguageModel::open(&engine, &bundle, &cache, options).unwrap()))
+        Some(ModelAuthor::new(LanguageModel::open(&bundle, &cache, options).unwrap()))
     }
 
     #[test]

@@ -1,3 +1,7 @@
+//! Matrices as model files store them: plain, half-precision or quantised in blocks of 32.
+
+use half::f16;
+
 /// How the values of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -5,7 +9,10 @@ pub enum Format {
     F32,
     /// 16-bit floats.
     F16,
-    /// Blocks of 32: a 16-bit float `d`, then 16 bytes of 4-bit `q`; the value is `d * (q - 8)`.
+    /// The upper halves of 32-bit floats (`bfloat16`).
+    Bf16,
+    /// Blocks of 32: a 16-bit float `d`, then 16 bytes of 4-bit `q`; the value is `d * (q - 8)`. Byte `i` holds value `i` in
+    /// its lower half and value `i + 16` in its upper.
     Q4_0,
     /// Blocks of 32: 16-bit floats `d` and `m`, then 16 bytes of 4-bit `q`; the value is `d * q + m`.
     Q4_1,
@@ -25,6 +32,7 @@ impl Format {
             2 => Some(Self::Q4_0),
             3 => Some(Self::Q4_1),
             8 => Some(Self::Q8_0),
+            30 => Some(Self::Bf16),
             _ => None,
         }
     }
@@ -33,7 +41,7 @@ impl Format {
     pub const fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
-            Self::F16 => (1, 2),
+            Self::F16 | Self::Bf16 => (1, 2),
             Self::Q4_0 => (BLOCK_LEN, 18),
             Self::Q4_1 => (BLOCK_LEN, 20),
             Self::Q8_0 => (BLOCK_LEN, 34),
@@ -47,29 +55,69 @@ impl Format {
     }
 }
 
+/// A matrix in a model file: `[rows, row_len]`, row-major; a vector has one row. Rows of quantised formats are whole blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Number of rows; of a linear layer, its outputs.
+    pub rows: usize,
+    /// Values in a row; of a linear layer, its inputs.
+    pub row_len: usize,
+    /// How the values are stored.
+    pub format: Format,
+    /// `rows * format.bytes_for(row_len)` bytes.
+    pub data: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// Returns the bytes of one row, `None` past the last.
+    pub fn row(&self, row: usize) -> Option<&'a [u8]> {
+        let size = self.format.bytes_for(self.row_len)?;
+        self.data.get(row.checked_mul(size)?..)?.get(..size)
+    }
+
+    /// Writes the values of one row to `out`, which holds `row_len` of them, and returns whether there is such a row.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) -> bool {
+        let Some(bytes) = self.row(row).filter(|_| out.len() == self.row_len) else { return false };
+        dequantize(self.format, bytes, out);
+        true
+    }
+
+    /// Returns all values, `[rows, row_len]`, row-major.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.rows * self.row_len];
+        dequantize(self.format, self.data, &mut values);
+        values
+    }
+}
+
 /// Writes the values of `bytes` to `out`; stops at the shorter of the two.
-pub(super) fn dequantize(format: Format, bytes: &[u8], out: &mut [f32]) {
+fn dequantize(format: Format, bytes: &[u8], out: &mut [f32]) {
     let (values, size) = format.block();
     for (block, out) in bytes.chunks_exact(size).zip(out.chunks_exact_mut(values)) {
         match format {
             Format::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
-            Format::F16 => out[0] = half_to_f32([block[0], block[1]]),
-            Format::Q4_0 => nibbles(&block[2..], half_to_f32([block[0], block[1]]), -8.0, out),
+            Format::F16 => out[0] = half(block, 0),
+            Format::Bf16 => out[0] = f32::from_le_bytes([0, 0, block[0], block[1]]),
+            Format::Q4_0 => nibbles(&block[2..], half(block, 0), -8.0, out),
             Format::Q4_1 => {
-                nibbles(&block[4..], half_to_f32([block[0], block[1]]), 0.0, out);
-                let minimum = half_to_f32([block[2], block[3]]);
+                nibbles(&block[4..], half(block, 0), 0.0, out);
+                let minimum = half(block, 2);
                 for value in out.iter_mut() {
                     *value += minimum;
                 }
             }
             Format::Q8_0 => {
-                let scale = half_to_f32([block[0], block[1]]);
+                let scale = half(block, 0);
                 for (value, &byte) in out.iter_mut().zip(&block[2..]) {
                     *value = scale * f32::from(byte.cast_signed());
                 }
             }
         }
     }
+}
+
+fn half(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
 /// Writes `scale * (q + offset)` of a block: low nibbles are its first half, high nibbles its second.
@@ -81,40 +129,9 @@ fn nibbles(bytes: &[u8], scale: f32, offset: f32, out: &mut [f32]) {
     }
 }
 
-/// Returns the value of an IEEE 754 half-precision float in little-endian bytes.
-pub(crate) fn half_to_f32(bytes: [u8; 2]) -> f32 {
-    let bits = u16::from_le_bytes(bytes);
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from((bits >> 10) & 31), f32::from(bits & 1023));
-    match exponent {
-        // Subnormal: no implicit one, exponent of the smallest normal number.
-        0 => sign * fraction * 2.0_f32.powi(-24),
-        31 if fraction > 0.0 => f32::NAN,
-        31 => sign * f32::INFINITY,
-        _ => sign * (1024.0 + fraction) * 2.0_f32.powi(exponent - 25),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_halves() {
-        let cases = [
-            (0x0000_u16, 0.0),
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x0001, 5.960_464_5e-8),
-            (0x03ff, 6.097_555e-5),
-            (0x7bff, 65504.0),
-            (0xfc00, f32::NEG_INFINITY),
-        ];
-        for (bits, expected) in cases {
-            assert!(half_to_f32(bits.to_le_bytes()).total_cmp(&expected).is_eq(), "{bits:04x}");
-        }
-        assert!(half_to_f32(0x7e00_u16.to_le_bytes()).is_nan());
-    }
 
     #[test]
     fn dequantizes_each_format() {
@@ -130,6 +147,7 @@ mod tests {
             (Format::Q8_0, [&half[..], &bytes8].concat(), 0, -64.0),
             (Format::Q8_0, [&half[..], &bytes8].concat(), 1, 63.5),
             (Format::F16, [half, minus_one].concat(), 1, -1.0),
+            (Format::Bf16, vec![0, 0, 0xa0, 0x3f], 1, 1.25),
             (Format::F32, [1.25_f32.to_le_bytes(), 2.5_f32.to_le_bytes()].concat(), 1, 2.5),
         ];
         for (format, bytes, index, expected) in cases {

@@ -1,4 +1,4 @@
-//! The decoder's graph on disk: built once a model file, sealed with checksums, rebuilt when damaged.
+//! A graph on disk: built once for the weights it is made of, sealed with checksums, rebuilt when damaged.
 
 use std::{
     fs, io,
@@ -11,12 +11,12 @@ use crate::{ModelError, mapped};
 
 const MODEL: &str = "model.onnx";
 /// Constants of the graph, beside the model.
-pub(super) const WEIGHTS: &str = "weights.bin";
+pub(crate) const WEIGHTS: &str = "weights.bin";
 const SEAL: &str = "seal";
 
 /// Returns the graph file in `folder`, after calling `build` to write the model (its argument) and [`WEIGHTS`] beside it
 /// where `folder` has no intact graph. Another process sees either a whole folder or none.
-pub(super) fn ensure(
+pub(crate) fn ensure(
     folder: &Path,
     build: impl FnOnce(&Path) -> Result<(), ModelError>,
 ) -> Result<PathBuf, ModelError> {

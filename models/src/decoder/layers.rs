@@ -1,0 +1,83 @@
+//! The decoder's matrices, packed for the processor.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::{
+    ModelError,
+    kernels::{Linear, Storage, Team},
+    matrix::Matrix,
+};
+
+use super::{DecoderWeights, LayerWeights};
+
+/// One transformer block.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) attention_norm: Vec<f32>,
+    /// Queries, keys and values, stacked.
+    pub(super) qkv: Linear,
+    pub(super) attention_output: Linear,
+    pub(super) feed_forward_norm: Vec<f32>,
+    /// Gates and ups, stacked.
+    pub(super) gate_up: Linear,
+    pub(super) down: Linear,
+}
+
+/// All matrices, packed.
+pub(super) struct Packed {
+    pub(super) embedding: Linear,
+    pub(super) head: Option<Linear>,
+    pub(super) layers: Vec<Layer>,
+}
+
+impl Packed {
+    /// Packs tables and layers, each by whichever thread of `team` is free.
+    pub(super) fn new(team: &mut Team, weights: &DecoderWeights<'_>, storage: Storage) -> Result<Self, ModelError> {
+        let table = |name: &str, matrix: &Matrix<'_>| Linear::pack(name, &[*matrix], storage);
+        let embedding = Mutex::new(None);
+        let head = Mutex::new(None);
+        let layers: Vec<_> = weights.layers.iter().map(|layer| (layer, Mutex::new(None))).collect();
+        let next = AtomicUsize::new(0);
+        team.run(&mut vec![(); team.threads()], |_, ()| {
+            loop {
+                match next.fetch_add(1, Ordering::Relaxed) {
+                    0 => set(&embedding, table("embedding", &weights.embedding)),
+                    1 => set(&head, weights.head.as_ref().map(|head| table("head", head)).transpose()),
+                    job => {
+                        let Some((layer, packed)) = layers.get(job - 2) else { return };
+                        set(packed, pack_layer(layer, job - 2, storage));
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            embedding: take(embedding)?,
+            head: take(head)?,
+            layers: layers.into_iter().map(|(_, packed)| take(packed)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn set<T>(slot: &Mutex<Option<T>>, value: T) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+}
+
+fn take<T>(slot: Mutex<Option<T>>) -> T {
+    slot.into_inner().unwrap_or_else(PoisonError::into_inner).expect("the team has done every job")
+}
+
+fn pack_layer(weights: &LayerWeights<'_>, index: usize, storage: Storage) -> Result<Layer, ModelError> {
+    let pack =
+        |name: &str, matrices: &[Matrix<'_>]| Linear::pack(&format!("{name} of block {index}"), matrices, storage);
+    Ok(Layer {
+        attention_norm: weights.attention_norm.clone(),
+        qkv: pack("query, key and value", &[weights.query, weights.key, weights.value])?,
+        attention_output: pack("attention output", &[weights.attention_output])?,
+        feed_forward_norm: weights.feed_forward_norm.clone(),
+        gate_up: pack("gate and up", &[weights.gate, weights.up])?,
+        down: pack("down", &[weights.down])?,
+    })
+}

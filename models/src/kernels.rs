@@ -1,0 +1,27 @@
+//! Arithmetic of the language model on the processor: linear layers over quantised weights, and what lies between them.
+//!
+//! ONNX Runtime has no operator for 4-bit weights with a float minimum, and its 4-bit product rounds activations to 8 bits; see
+//! docs/performance.md for what that costs. Here weights are unpacked in registers and everything else is `f32`.
+
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into a kernel is compiled without the kernel's instructions"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "kernels walk several arrays in step; this form becomes vector instructions"
+)]
+
+mod block;
+mod linear;
+mod product;
+mod rows;
+mod simd;
+mod team;
+
+pub(crate) use linear::Linear;
+pub use linear::Storage;
+pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
+pub(crate) use rows::{add, gated_silu, rms_norm, softmax};
+pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};
+pub(crate) use team::Team;

@@ -1,0 +1,32 @@
+//! Quantises weights that are stored as floats.
+
+use half::f16;
+
+use crate::matrix::BLOCK_LEN;
+
+/// Fits 4 bits to any values: the range from the least to the greatest in 15 steps. Returns scale, minimum and `q` packed as in
+/// `Format::Q4_1`.
+pub(super) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN / 2]) {
+    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let minimum = f16::from_f32(least);
+    let scale = f16::from_f32((greatest - minimum.to_f32()) / 15.0);
+    let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+    let quant = |value: f32| ((value - minimum.to_f32()) * inverse).round().clamp(0.0, 15.0) as u8;
+    let mut quants = [0; BLOCK_LEN / 2];
+    for (at, byte) in quants.iter_mut().enumerate() {
+        *byte = quant(values[at]) | (quant(values[at + BLOCK_LEN / 2]) << 4);
+    }
+    let finite = values.iter().all(|value| value.is_finite());
+    (if finite { scale } else { f16::NAN }, minimum, quants)
+}
+
+/// Fits 8 bits to any values: the largest magnitude in 127 steps. Returns scale and `q` as in `Format::Q8_0`.
+pub(super) fn eight_bits(values: &[f32; BLOCK_LEN]) -> (f16, [u8; BLOCK_LEN]) {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scale = f16::from_f32(largest / 127.0);
+    let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+    let quants = values.map(|value| ((value * inverse).round().clamp(-128.0, 127.0) as i8).cast_unsigned());
+    let finite = values.iter().all(|value| value.is_finite());
+    (if finite { scale } else { f16::NAN }, quants)
+}

@@ -1,0 +1,187 @@
+//! Compiles kernels for the widest vector instructions that the processor has.
+//!
+//! A kernel is plain Rust over [`Lanes`]. Each level below is a function compiled with its instructions, into which the kernel
+//! is inlined; the compiler turns loops over lanes into vector instructions there.
+
+/// Floats that are computed together, on every processor: one, two or four vector registers.
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen floats, aligned so that no vector load crosses a cache line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(align(64))]
+pub(crate) struct Lanes(pub(crate) [f32; LANES]);
+
+impl Lanes {
+    pub(crate) const ZERO: Self = Self([0.0; LANES]);
+}
+
+/// Sixteen 32-bit words, aligned as [`Lanes`].
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Words(pub(crate) [u32; LANES]);
+
+/// Thirty-two inputs in fixed point: `scale * (part 0 * 2^16 + part 1 * 2^8 + part 2)`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fixed {
+    /// Signed bytes; byte `i` of word `j` belongs to input `4 j + i`.
+    pub(crate) parts: [[u32; 8]; 3],
+    pub(crate) scale: f32,
+}
+
+/// Work that is compiled once for every level. Implementations mark `run` as `#[inline(always)]`: what is not inlined is
+/// compiled without the level's instructions.
+pub(crate) trait Kernel {
+    /// What the work returns.
+    type Output;
+
+    /// Does the work.
+    fn run<L: Level>(self) -> Self::Output;
+}
+
+/// What kernels need to know about the instructions that they are compiled for.
+pub(crate) trait Level {
+    /// Whether registers hold 16 floats and there are 32 of them.
+    const WIDE: bool;
+
+    /// Whether [`Self::byte_products`] and [`Self::nibble_products`] are faster than floats.
+    const BYTES: bool = false;
+
+    /// Returns `a * b + c`, rounded once where the processor can.
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+
+    /// Returns for each lane the sum of the products of 32 unsigned bytes with `inputs`, in units of their scale. Byte `i` of
+    /// word `j` of a lane goes with input `4 j + i`.
+    #[inline(always)]
+    fn byte_products(weights: &[Words; 8], inputs: &Fixed) -> [f32; LANES] {
+        std::array::from_fn(|lane| fixed_products(weights.map(|words| words.0[lane]), inputs))
+    }
+
+    /// As [`Self::byte_products`] with numbers of 4 bits: the lower half of byte `i` of word `j` goes with input `4 j + i`, the
+    /// upper half with input `4 j + i + 16`.
+    #[inline(always)]
+    fn nibble_products(weights: &[Words; 4], inputs: &Fixed) -> [f32; LANES] {
+        std::array::from_fn(|lane| {
+            let halves = |at: usize| (weights[at % 4].0[lane] >> (4 * (at / 4))) & 0x0f0f_0f0f;
+            fixed_products(std::array::from_fn(halves), inputs)
+        })
+    }
+}
+
+fn fixed_products(weights: [u32; 8], inputs: &Fixed) -> f32 {
+    let [high, middle, low] = inputs.parts.map(|part| {
+        let words = weights.into_iter().zip(part).map(|(weights, inputs)| {
+            let bytes = weights.to_le_bytes().into_iter().zip(inputs.to_le_bytes());
+            bytes.map(|(weight, input)| i32::from(weight) * i32::from(input.cast_signed())).sum::<i32>()
+        });
+        words.sum::<i32>() as f32
+    });
+    (high * 256.0 + middle) * 256.0 + low
+}
+
+/// A set of instructions that this processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Simd {
+    /// 512-bit registers and products of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+    /// 512-bit registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 256-bit registers and fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// What every processor of this architecture has.
+    Portable,
+}
+
+impl Simd {
+    /// Returns the best level of this processor.
+    pub(crate) fn detect() -> Self {
+        Self::all().into_iter().next().unwrap_or(Self::Portable)
+    }
+
+    /// Returns the levels of this processor, best first.
+    pub(crate) fn all() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "only x86 has several levels"))]
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if fused {
+                levels.insert(0, Self::Avx2);
+            }
+            if fused && wide {
+                levels.insert(0, Self::Avx512);
+            }
+            if fused && wide && is_x86_feature_detected!("avx512vnni") {
+                levels.insert(0, Self::Vnni);
+            }
+        }
+        levels
+    }
+
+    /// Runs `kernel` with the instructions of this level.
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(unsafe_code, reason = "calls functions that need instructions not every x86 has")
+    )]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            // SAFETY: as below.
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni => unsafe { x86::run_vnni(kernel) },
+            // SAFETY: values of this variant come from `all` alone, which makes one only after it has found these features.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { x86::run_avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { x86::run_avx2(kernel) },
+            Self::Portable => kernel.run::<Portable>(),
+        }
+    }
+}
+
+struct Portable;
+
+impl Level for Portable {
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        // Without the instruction, `mul_add` is a slow library call.
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sum<'a>(&'a [f32]);
+
+    impl Kernel for Sum<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<L: Level>(self) -> f32 {
+            self.0.iter().fold(1.0, |sum, &value| L::mul_add(value, 2.0, sum))
+        }
+    }
+
+    #[test]
+    fn every_level_computes_the_same() {
+        let values: Vec<f32> = (0..100_u8).map(f32::from).collect();
+        for level in Simd::all() {
+            let sum = level.run(Sum(&values));
+            assert!((sum - 9901.0).abs() < f32::EPSILON, "{level:?}: {sum}");
+        }
+        assert_eq!(Simd::detect(), Simd::all()[0]);
+    }
+}

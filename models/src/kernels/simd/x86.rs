@@ -1,0 +1,116 @@
+use std::arch::x86_64::{
+    __m512i, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_srli_epi32, _mm512_store_ps,
+};
+
+use super::{Fixed, Kernel, LANES, Lanes, Level, Words};
+
+/// Fused multiply-add in registers of 8 or, `WIDE`, 16 floats.
+struct Fused<const WIDE: bool>;
+
+impl<const WIDE: bool> Level for Fused<WIDE> {
+    const WIDE: bool = WIDE;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// As `Fused<true>`, with products of bytes.
+struct Vnni;
+
+impl Level for Vnni {
+    const WIDE: bool = true;
+    const BYTES: bool = true;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
+    fn byte_products(weights: &[Words; 8], inputs: &Fixed) -> [f32; LANES] {
+        // SAFETY: this level is private to this module, where only `run_vnni` names it, and that needs the same instructions.
+        unsafe { byte_products(weights, inputs) }
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
+    fn nibble_products(weights: &[Words; 4], inputs: &Fixed) -> [f32; LANES] {
+        // SAFETY: as above.
+        unsafe { nibble_products(weights, inputs) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn byte_products(weights: &[Words; 8], inputs: &Fixed) -> [f32; LANES] {
+    let mut sums = [_mm512_setzero_si512(); 3];
+    for (word, weights) in weights.iter().enumerate() {
+        add_products(&mut sums, load(weights), inputs.parts.map(|part| part[word]));
+    }
+    total(sums)
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn nibble_products(weights: &[Words; 4], inputs: &Fixed) -> [f32; LANES] {
+    let mut sums = [_mm512_setzero_si512(); 3];
+    let lower_halves = _mm512_set1_epi32(0x0f0f_0f0f);
+    for (word, weights) in weights.iter().enumerate() {
+        let weights = load(weights);
+        let lower = _mm512_and_si512(weights, lower_halves);
+        let upper = _mm512_and_si512(_mm512_srli_epi32::<4>(weights), lower_halves);
+        add_products(&mut sums, lower, inputs.parts.map(|part| part[word]));
+        add_products(&mut sums, upper, inputs.parts.map(|part| part[word + 4]));
+    }
+    total(sums)
+}
+
+/// Adds the products of four bytes a lane with four inputs, for each part of the inputs.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn add_products(sums: &mut [__m512i; 3], weights: __m512i, inputs: [u32; 3]) {
+    for (sum, inputs) in sums.iter_mut().zip(inputs) {
+        *sum = _mm512_dpbusd_epi32(*sum, weights, _mm512_set1_epi32(inputs.cast_signed()));
+    }
+}
+
+/// Puts the sums of the three parts together.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[expect(unsafe_code, reason = "stores a vector through a pointer")]
+fn total(sums: [__m512i; 3]) -> [f32; LANES] {
+    let [high, middle, low] = sums.map(|sum| _mm512_cvtepi32_ps(sum));
+    let step = _mm512_set1_ps(256.0);
+    let total = _mm512_fmadd_ps(_mm512_fmadd_ps(high, step, middle), step, low);
+    let mut lanes = Lanes::ZERO;
+    // SAFETY: `Lanes` is 64 bytes, aligned to 64.
+    unsafe { _mm512_store_ps(lanes.0.as_mut_ptr(), total) };
+    lanes.0
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[expect(unsafe_code, reason = "loads a vector through a pointer")]
+fn load(words: &Words) -> __m512i {
+    // SAFETY: `Words` is 64 bytes, aligned to 64.
+    unsafe { _mm512_load_si512(words.0.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+pub(super) fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Vnni>()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused<true>>()
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused<false>>()
+}
