@@ -41,13 +41,16 @@ impl LlamaDecoder {
     /// Returns the decoder with `weights`, packed for this processor: the file they come from is not needed any longer.
     ///
     /// # Errors
-    /// When a shape differs from what `config` says, a weight is not finite, or the capacity exceeds the context length.
+    /// When sizes do not fit together, a shape differs from what `config` says, a weight is not finite, or the capacity exceeds the context length.
     pub fn new(
         config: DecoderConfig,
         weights: &DecoderWeights<'_>,
         options: DecoderOptions,
     ) -> Result<Self, ModelError> {
         let DecoderOptions { capacity, threads, storage } = options;
+        if let Some((size, expected)) = config.flaw() {
+            return Err(mismatch(&format!("decoder sizes ({size})"), expected, format!("{config:?}")));
+        }
         check_capacity(capacity, config.context)?;
         weights.check(&config)?;
         let mut team = Team::new(threads);

@@ -3,6 +3,7 @@ use crate::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
     cache::Cache,
     gguf::Gguf,
+    matrix::{Format, Matrix},
 };
 
 /// Returns the language model of the default bundle where the cache has it; prints why not otherwise.
@@ -138,6 +139,60 @@ fn refuses_what_does_not_fit_and_keeps_its_place() {
     for (input, expected) in cases {
         assert_eq!(decoder.extend(input).unwrap_err().to_string(), expected);
         assert_eq!(decoder.position(), 3);
+    }
+}
+
+/// A decoder of one block, 32 wide, whose weights are all 0.25; `key_rows` is right with 16.
+fn tiny(key_rows: usize, config: DecoderConfig) -> Result<LlamaDecoder, ModelError> {
+    let data: Vec<u8> = [0.25_f32; 64 * 32].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let matrix = |rows: usize| Matrix { rows, row_len: 32, format: Format::F32, data: &data[..rows * 32 * 4] };
+    let layer = LayerWeights {
+        attention_norm: vec![1.0; 32],
+        query: matrix(32),
+        key: matrix(key_rows),
+        value: matrix(16),
+        attention_output: matrix(32),
+        feed_forward_norm: vec![1.0; 32],
+        gate: matrix(32),
+        up: matrix(32),
+        down: matrix(32),
+    };
+    let weights = DecoderWeights { embedding: matrix(64), layers: vec![layer], norm: vec![1.0; 32], head: None };
+    LlamaDecoder::new(config, &weights, DecoderOptions { capacity: 8, ..DecoderOptions::default() })
+}
+
+const TINY: DecoderConfig = DecoderConfig {
+    layers: 1,
+    hidden: 32,
+    feed_forward: 32,
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 8,
+    vocabulary: 64,
+    context: 16,
+    rope_base: 10_000.0,
+    norm_epsilon: 1e-5,
+    rotary: Rotary::Halves,
+};
+
+#[test]
+fn reads_heads_smaller_than_a_vector() {
+    let logits = tiny(16, TINY).unwrap().extend(Input::Tokens(&[1, 2, 3])).unwrap().to_vec();
+    // Equal weights make every value of the last row equal, so that its norm is 1 and a logit is 32 * 0.25.
+    assert!(logits.iter().all(|logit| (logit - 8.0).abs() < 1e-3), "{logits:?}");
+}
+
+#[test]
+fn refuses_sizes_that_do_not_fit() {
+    let cases = [
+        (24, TINY, "key of block 0: expected [16, 32], found [24, 32]"),
+        (16, DecoderConfig { layers: 2, ..TINY }, "transformer blocks: expected [2], found [1]"),
+        (16, DecoderConfig { kv_heads: 0, ..TINY }, "decoder sizes (kv_heads): expected a divisor of heads"),
+        (16, DecoderConfig { context: 4, ..TINY }, "decoder capacity: expected 1 to 4 tokens, found 8"),
+    ];
+    for (key_rows, config, expected) in cases {
+        let error = tiny(key_rows, config).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
     }
 }
 
