@@ -1,17 +1,6 @@
-use cameras::{Frame, Rect, Size};
+use cameras::{Frame, Rect};
 
-use crate::{Features, ModelError};
-
-/// How strange each cell of a frame looks, on a grid that covers the whole frame.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeatMap {
-    /// Cells from left to right and from top to bottom.
-    pub size: Size,
-    /// `[height, width]`, row-major, in the gate's own unit: larger is stranger, not below 0.
-    pub values: Vec<f32>,
-    /// The value from which a cell counts as strange.
-    pub threshold: f32,
-}
+use crate::{Features, HeatMap, ModelError};
 
 /// A connected part of a frame that looks strange.
 #[derive(Debug, Clone, PartialEq)]

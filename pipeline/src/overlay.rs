@@ -3,7 +3,7 @@
 //! The colour tells how far the heat is above the threshold: it starts at the threshold and ends at four times it, on a
 //! logarithmic scale. Below 0.7 times the threshold the picture stays untouched. Line widths grow with the picture.
 
-use cameras::Frame;
+use cameras::{Frame, Size};
 use image::{Rgb, RgbImage};
 use models::HeatMap;
 
@@ -54,42 +54,18 @@ struct RelativeHeat {
 }
 
 impl RelativeHeat {
-    /// Returns `map` spread over a frame, bilinearly between the centres of its cells; `None` when it is malformed.
+    /// Returns `map` at the resolution of a frame; `None` when it is malformed.
     fn over(map: &HeatMap, width_px: u32, height_px: u32) -> Option<Self> {
-        let (cols, rows) = (map.size.width_px as usize, map.size.height_px as usize);
-        if cols == 0 || rows == 0 || map.values.len() != cols * rows {
-            return None;
-        }
-        let across = taps(width_px, cols);
+        let map = map.resized(Size::new(width_px, height_px))?;
         let per_threshold = 1.0 / map.threshold.max(f32::MIN_POSITIVE);
-        let mut values = Vec::with_capacity(width_px as usize * height_px as usize);
-        for (top, bottom, down) in taps(height_px, rows) {
-            let (upper, lower) = (&map.values[top * cols..][..cols], &map.values[bottom * cols..][..cols]);
-            values.extend(across.iter().map(|&(left, right, along)| {
-                let above = mix(upper[left], upper[right], along);
-                let below = mix(lower[left], lower[right], along);
-                // `max` also turns a value that is no number into 0.
-                (mix(above, below, down) * per_threshold).max(0.0)
-            }));
-        }
+        // `max` also turns a value that is no number into 0.
+        let values = map.values.iter().map(|heat| (heat * per_threshold).max(0.0)).collect();
         Some(Self { width: width_px as usize, values })
     }
 
     fn is_strange(&self, x: usize, y: usize) -> Option<bool> {
         if x >= self.width { None } else { self.values.get(y * self.width + x).map(|&heat| heat >= 1.0) }
     }
-}
-
-/// Returns for each of `pixels` positions the two nearest of `cells` and the weight of the second.
-fn taps(pixels: u32, cells: usize) -> Vec<(usize, usize, f32)> {
-    let scale = cells as f32 / pixels as f32;
-    let last = cells - 1;
-    let tap = |pixel: u32| {
-        let at = ((pixel as f32 + 0.5) * scale - 0.5).clamp(0.0, last as f32);
-        let first = at as usize;
-        (first, (first + 1).min(last), at - first as f32)
-    };
-    (0..pixels).map(tap).collect()
 }
 
 fn mix(from: f32, to: f32, weight: f32) -> f32 {

@@ -2,7 +2,7 @@
 
 use cameras::{Rect, Size};
 
-use crate::{HeatMap, Region};
+use crate::{HeatMap, Region, heat_map::resample};
 
 /// Standard deviation of the smoothing, in cells: one cell alone is more often noise than a defect.
 const BLUR_CELLS: f32 = 1.0;
@@ -26,21 +26,8 @@ pub(super) struct Grid {
 impl Grid {
     /// Returns the grid with `rows` and `cols` by bilinear interpolation between cell centres.
     pub(super) fn resized(&self, rows: usize, cols: usize) -> Self {
-        if (rows, cols) == (self.rows, self.cols) {
-            return self.clone();
-        }
-        let (vertical, horizontal) = (taps(self.rows, rows), taps(self.cols, cols));
-        let mut values = Vec::with_capacity(rows * cols);
-        for &(top, bottom, down) in &vertical {
-            let row = |row: usize| &self.values[row * self.cols..][..self.cols];
-            let (top, bottom) = (row(top), row(bottom));
-            values.extend(horizontal.iter().map(|&(left, right, across)| {
-                let upper = top[left] + (top[right] - top[left]) * across;
-                let lower = bottom[left] + (bottom[right] - bottom[left]) * across;
-                upper + (lower - upper) * down
-            }));
-        }
-        Self { rows, cols, values }
+        let size = |rows: usize, cols: usize| Size::new(cols as u32, rows as u32);
+        Self { rows, cols, values: resample(&self.values, size(self.rows, self.cols), size(rows, cols)) }
     }
 
     /// Returns the grid after a Gaussian; cells beyond the edge are as the edge.
@@ -79,17 +66,6 @@ impl Grid {
     pub(super) fn into_heat_map(self, threshold: f32) -> HeatMap {
         HeatMap { size: Size::new(self.cols as u32, self.rows as u32), values: self.values, threshold }
     }
-}
-
-/// Returns for each of `to` positions the two cells of `from` around it and the weight of the second.
-fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
-    let last = from.saturating_sub(1);
-    let tap = |position: usize| {
-        let centre = ((position as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, last as f32);
-        let before = centre as usize;
-        (before, (before + 1).min(last), centre - before as f32)
-    };
-    (0..to).map(tap).collect()
 }
 
 /// Returns the connected parts of the map above its threshold, strongest first, in pixels of a frame of size `frame`.
@@ -155,13 +131,6 @@ mod tests {
         let mut grid = Grid { rows, cols, values: vec![0.5; rows * cols] };
         grid.values[spot.0 * cols + spot.1] = 10.0;
         grid
-    }
-
-    #[test]
-    fn interpolates_between_centres() {
-        let grid = Grid { rows: 1, cols: 2, values: vec![0.0, 4.0] };
-        assert_eq!(grid.resized(2, 4).values, [0.0, 1.0, 3.0, 4.0, 0.0, 1.0, 3.0, 4.0]);
-        assert_eq!(Grid { rows: 1, cols: 1, values: vec![3.0] }.resized(2, 2).values, [3.0; 4]);
     }
 
     #[test]

@@ -205,12 +205,12 @@ fn keep(reading: GateReading, latency: Duration, tally: Option<PixelTally>) -> J
     }
 }
 
-/// `None` when nothing is known about the pixels.
+/// `None` when nothing is known about the pixels or the map is malformed.
 fn tally(sample: &Sample, size: Size, heat_map: &HeatMap) -> Result<Option<PixelTally>, String> {
     match &sample.mask {
-        Some(path) => Ok(Some(PixelTally::of(heat_map, &read_mask(path, size)?))),
+        Some(path) => Ok(PixelTally::of(heat_map, &read_mask(path, size)?)),
         None if sample.is_defect => Ok(None),
-        None => Ok(Some(PixelTally::of_good(heat_map, size))),
+        None => Ok(PixelTally::of_good(heat_map, size)),
     }
 }
 

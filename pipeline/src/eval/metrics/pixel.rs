@@ -42,26 +42,24 @@ pub struct PixelTally {
 }
 
 impl PixelTally {
-    /// Returns the tally of an image without defects, `size` pixels large.
-    pub fn of_good(heat_map: &HeatMap, size: Size) -> Self {
+    /// Returns the tally of an image without defects, `size` pixels large; `None` for a malformed map.
+    pub fn of_good(heat_map: &HeatMap, size: Size) -> Option<Self> {
         Self::of(heat_map, &GrayImage::new(size.width_px, size.height_px))
     }
 
-    /// Returns the tally of `heat_map` against `mask`, where every pixel above 0 is defective. The map is enlarged to the
-    /// mask's size, bilinearly with pixel centres aligned; regions are joined over corners, as in MVTec's own evaluation.
-    pub fn of(heat_map: &HeatMap, mask: &GrayImage) -> Self {
+    /// Returns the tally of `heat_map` against `mask`, where every pixel above 0 is defective; `None` for a malformed map. The
+    /// map is brought to the mask's size by [`HeatMap::resized`], as evidence is; regions are joined over corners, as in
+    /// MVTec's own evaluation.
+    pub fn of(heat_map: &HeatMap, mask: &GrayImage) -> Option<Self> {
+        let heat = heat_map.resized(Size::new(mask.width(), mask.height()))?;
         let binary = binarised(mask);
         let labels = connected_components(&binary, Connectivity::Eight, Luma([0]));
         let areas = areas_of(&labels);
         let mut dense = Dense::default();
-        let across = taps(mask.width(), heat_map.size.width_px);
-        for (y, down) in (0..).zip(taps(mask.height(), heat_map.size.height_px)) {
-            for (x, right) in (0..).zip(&across) {
-                let label = labels.get_pixel(x, y).0[0];
-                dense.add(bin_of(sample(heat_map, right, &down)), pixel_bin(label, &areas));
-            }
+        for (&heat, &label) in heat.values.iter().zip(labels.as_raw()) {
+            dense.add(bin_of(heat), pixel_bin(label, &areas));
         }
-        Self { bins: dense.into_bins(), regions: areas.len() - 1 }
+        Some(Self { bins: dense.into_bins(), regions: areas.len() - 1 })
     }
 }
 
@@ -87,35 +85,6 @@ fn pixel_bin(label: u32, areas: &[f64]) -> Bin {
         0 => Bin { clean_px: 1.0, ..Bin::default() },
         label => Bin { clean_px: 0.0, defect_px: 1.0, region_share: 1.0 / areas[label] },
     }
-}
-
-/// The two cells that a pixel lies between, and the weight of the second.
-struct Tap {
-    first: usize,
-    second: usize,
-    weight: f32,
-}
-
-/// Taps of each of `pixels` pixels on `cells` cells that cover the same length.
-fn taps(pixels: u32, cells: u32) -> Vec<Tap> {
-    let last = cells.saturating_sub(1);
-    let tap = |pixel: u32| {
-        let centre = (f64::from(pixel) + 0.5) * f64::from(cells) / f64::from(pixels) - 0.5;
-        let centre = centre.clamp(0.0, f64::from(last));
-        let first = centre.floor();
-        Tap { first: first as usize, second: (first as usize + 1).min(last as usize), weight: (centre - first) as f32 }
-    };
-    (0..pixels).map(tap).collect()
-}
-
-fn sample(heat_map: &HeatMap, across: &Tap, down: &Tap) -> f32 {
-    let width = heat_map.size.width_px as usize;
-    let row = |row: usize| {
-        let (left, right) = (heat_map.values[row * width + across.first], heat_map.values[row * width + across.second]);
-        left + (right - left) * across.weight
-    };
-    let (top, bottom) = (row(down.first), row(down.second));
-    top + (bottom - top) * down.weight
 }
 
 /// Heat below 0 or not a number counts as no heat.
@@ -300,18 +269,22 @@ mod tests {
         GrayImage::from_raw(width, height, values.to_vec()).unwrap()
     }
 
+    fn tally(heat_map: &HeatMap, mask: &GrayImage) -> PixelTally {
+        PixelTally::of(heat_map, mask).unwrap()
+    }
+
     #[test]
     fn perfect_and_inverted_maps() {
         let truth = mask(4, 1, &[255, 0, 0, 0]);
-        let perfect = PixelCurve::of(&[&PixelTally::of(&map(4, 1, &[9.0, 1.0, 2.0, 3.0]), &truth)]).unwrap();
+        let perfect = PixelCurve::of(&[&tally(&map(4, 1, &[9.0, 1.0, 2.0, 3.0]), &truth)]).unwrap();
         assert_eq!((perfect.auroc().value, perfect.aupro().value), (1.0, 1.0));
-        let inverted = PixelCurve::of(&[&PixelTally::of(&map(4, 1, &[0.5, 1.0, 2.0, 3.0]), &truth)]).unwrap();
+        let inverted = PixelCurve::of(&[&tally(&map(4, 1, &[0.5, 1.0, 2.0, 3.0]), &truth)]).unwrap();
         assert_eq!((inverted.auroc().value, inverted.aupro().value), (0.0, 0.0));
     }
 
     #[test]
     fn equal_heat_everywhere_is_chance() {
-        let curve = PixelCurve::of(&[&PixelTally::of(&map(1, 1, &[2.0]), &mask(2, 2, &[1, 0, 0, 0]))]).unwrap();
+        let curve = PixelCurve::of(&[&tally(&map(1, 1, &[2.0]), &mask(2, 2, &[1, 0, 0, 0]))]).unwrap();
         assert_eq!(curve.auroc(), Bounded { value: 0.5, error: 0.5 }, "ties could go either way");
         // The line from (0, 0) to (1, 1), up to 0.3: a mean of 0.15.
         assert!((curve.aupro().value - 0.15).abs() < 1e-12);
@@ -322,14 +295,15 @@ mod tests {
         // The three-pixel region is missed, the single pixel is caught: half the overlap although a quarter of the pixels.
         let truth = mask(8, 1, &[1, 1, 1, 0, 0, 0, 0, 1]);
         let heat = map(8, 1, &[0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0, 5.0]);
-        let curve = PixelCurve::of(&[&PixelTally::of(&heat, &truth)]).unwrap();
+        let curve = PixelCurve::of(&[&tally(&heat, &truth)]).unwrap();
         assert!((curve.aupro().value - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn no_defect_no_curve_and_no_heat_no_panic() {
-        assert!(PixelCurve::of(&[&PixelTally::of_good(&map(1, 1, &[1.0]), Size::new(3, 3))]).is_none());
-        let odd = PixelTally::of(&map(2, 1, &[f32::NAN, -1.0]), &mask(2, 1, &[1, 0]));
+        assert!(PixelCurve::of(&[&PixelTally::of_good(&map(1, 1, &[1.0]), Size::new(3, 3)).unwrap()]).is_none());
+        assert_eq!(PixelTally::of(&map(2, 1, &[1.0]), &mask(2, 1, &[1, 0])), None);
+        let odd = tally(&map(2, 1, &[f32::NAN, -1.0]), &mask(2, 1, &[1, 0]));
         assert_eq!(PixelCurve::of(&[&odd]).map(|curve| curve.auroc().value), Some(0.5));
     }
 
@@ -339,7 +313,7 @@ mod tests {
         let tally = |_| {
             let values: Vec<f32> = (0..4096).map(|i| rng.f32() + if i < 300 { 0.4 } else { 0.0 }).collect();
             let truth: Vec<u8> = (0..4096).map(|i| u8::from(i < 300)).collect();
-            PixelTally::of(&map(64, 64, &values), &mask(64, 64, &truth))
+            tally(&map(64, 64, &values), &mask(64, 64, &truth))
         };
         let tallies: Vec<PixelTally> = (0..4).map(tally).collect();
         let tallies: Vec<&PixelTally> = tallies.iter().collect();

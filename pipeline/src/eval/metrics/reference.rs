@@ -136,7 +136,7 @@ fn pixel_measures_agree_with_the_literal_ones_within_the_stated_error() {
             let size = Size::new(case.cells.0, case.cells.1);
             let mask = mask.bytes().map(|pixel| u8::from(pixel == b'#')).collect();
             let mask = GrayImage::from_raw(case.size.0, case.size.1, mask).unwrap();
-            PixelTally::of(&HeatMap { size, values: heat.clone(), threshold: 0.0 }, &mask)
+            PixelTally::of(&HeatMap { size, values: heat.clone(), threshold: 0.0 }, &mask).unwrap()
         };
         let tallies: Vec<PixelTally> = case.heat.iter().zip(&case.mask).map(tally).collect();
         let curve = PixelCurve::of(&tallies.iter().collect::<Vec<_>>()).unwrap();

@@ -1,5 +1,5 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cameras::{Frame, Rect};
+use cameras::{Frame, Rect, Size};
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops, imageops::FilterType};
 use imageproc::drawing::draw_hollow_rect_mut;
 use models::HeatMap;
@@ -99,10 +99,9 @@ fn thumbnail(frame: &Frame) -> (RgbImage, f32) {
 
 /// Heat from the threshold on as a red veil, denser where it is hotter.
 fn tint(picture: &mut RgbImage, heat: &HeatMap) {
-    let (width, height) = picture.dimensions();
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let (col, row) = (x * heat.size.width_px / width, y * heat.size.height_px / height);
-        let value = heat.values[(row * heat.size.width_px + col) as usize] / heat.threshold.max(f32::MIN_POSITIVE);
+    let Some(heat) = heat.resized(Size::new(picture.width(), picture.height())) else { return };
+    for (pixel, value) in picture.pixels_mut().zip(&heat.values) {
+        let value = value / heat.threshold.max(f32::MIN_POSITIVE);
         if value >= 1.0 {
             let weight = 0.3 + 0.4 * (value.min(FULL_COLOUR).ln() / FULL_COLOUR.ln());
             for (channel, target) in pixel.0.iter_mut().zip([255.0, 60.0, 30.0]) {
