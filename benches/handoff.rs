@@ -52,7 +52,7 @@ impl FrameSource for Copies {
 struct NoEncoder;
 
 impl Encode for NoEncoder {
-    fn encode(&mut self, _frame: &Frame) -> Result<Features, StageError> {
+    fn encode(&mut self, _frame: &Frame, _magnification: f64) -> Result<Features, StageError> {
         Ok(Features { maps: Vec::new() })
     }
 }
@@ -65,8 +65,8 @@ impl Gate for NoGate {
         Ok(GateReading { score: 0.5, threshold: 1.0, p_value: None, heat_map, regions: Vec::new() })
     }
 
-    fn needs_features(&self) -> bool {
-        true
+    fn magnification(&self) -> Option<f64> {
+        Some(1.0)
     }
 }
 

@@ -91,9 +91,6 @@ pub fn kit() -> anyhow::Result<Kit> {
 /// # Errors
 /// When the encoder fails.
 pub fn bank(encoder: &mut Encoder) -> Result<Bank, ModelError> {
-    let mut enrolment = Enrolment::new(BankOptions::default());
-    for index in 0..GOLDEN {
-        enrolment.add(encoder, &golden(index, SIDE_PX));
-    }
-    enrolment.finish(encoder, |_done, _total| {})
+    let golden: Vec<_> = (0..GOLDEN).map(|index| golden(index, SIDE_PX)).collect();
+    Enrolment::new(BankOptions::default(), encoder, &golden).finish(encoder, |_done, _total| {})
 }

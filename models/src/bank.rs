@@ -21,7 +21,7 @@ use crate::{Calibration, Features, Gate, GateReading, ModelError};
 pub use enrolment::Enrolment;
 
 use heat::Grid;
-use scale::Scale;
+use scale::{Heat, Scale};
 
 /// What the person who enrols knows about the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub struct Bank {
     options: BankOptions,
     /// See [`crate::Encoder::identity`].
     encoder: String,
+    /// See [`crate::Encoder::magnification`].
+    magnification: f64,
     scales: Vec<Scale>,
     calibration: Calibration,
     /// The largest heat of each golden image; a region begins above the largest of them.
@@ -76,7 +78,7 @@ impl Bank {
         self.options
     }
 
-    /// Returns the scores of the golden images, each against the bank without itself.
+    /// Returns the scores of the golden images, each by a bank that never saw it.
     pub const fn calibration(&self) -> &Calibration {
         &self.calibration
     }
@@ -102,30 +104,42 @@ impl Bank {
         Self { threads: threads.max(1), ..self }
     }
 
-    /// Returns the heat of a frame on the grid of the finest scale.
-    fn heat(&self, features: &Features, without: Option<u32>) -> Result<Grid, ModelError> {
-        let mut sum: Option<Grid> = None;
-        for scale in &self.scales {
+    /// Returns the magnification at which frames are encoded, see [`crate::Encoder::magnification`].
+    pub const fn magnification(&self) -> f64 {
+        self.magnification
+    }
+
+    /// Returns the heat of a frame for its score and for the map of where, each on the grid of its finest scale.
+    fn heat(&self, features: &Features) -> Result<(Grid, Grid), ModelError> {
+        let heat = |scale: &Scale| {
             let map = features.maps.get(scale.map).filter(|map| map.dim == scale.basis.mean.len());
             let map = map.filter(|map| map.rows * map.cols > 0 && map.values.len() == map.rows * map.cols * map.dim);
             let map = map.ok_or_else(|| unfit_features(scale, features))?;
-            let heat = scale.heat(map, without, self.threads);
-            sum = Some(match sum {
-                None => heat,
-                Some(sum) => added(sum, &heat),
-            });
-        }
-        let sum = sum.expect("a bank has one scale or more");
-        let share = 1.0 / self.scales.len() as f32;
-        Ok(Grid { values: sum.values.iter().map(|value| value * share).collect(), ..sum }.blurred())
+            Ok(scale.heat(map, self.threads))
+        };
+        let heats: Vec<Heat> = self.scales.iter().map(heat).collect::<Result<_, _>>()?;
+        Ok(fused(heats))
     }
 }
 
-/// Returns the sum on the grid of the first.
-fn added(mut sum: Grid, other: &Grid) -> Grid {
-    let other = other.resized(sum.rows, sum.cols);
-    sum.values.iter_mut().zip(other.values).for_each(|(sum, value)| *sum += value);
-    sum
+/// Returns the heat of all scales for the score and for the map of where.
+fn fused(heats: Vec<Heat>) -> (Grid, Grid) {
+    let (scoring, placing): (Vec<_>, Vec<_>) = heats.into_iter().map(|heat| (heat.scoring, heat.placing)).unzip();
+    (mean(&scoring.into_iter().flatten().collect::<Vec<_>>()), mean(&placing))
+}
+
+/// Returns the mean on the finest grid, smoothed.
+fn mean(grids: &[Grid]) -> Grid {
+    let finest =
+        grids.iter().max_by_key(|grid| grid.values.len()).expect("a bank scores and places by one scale or more");
+    let (rows, cols) = (finest.rows, finest.cols);
+    let share = 1.0 / grids.len() as f32;
+    let mut sum = vec![0.0; rows * cols];
+    for grid in grids {
+        let values = grid.resized(rows, cols).values;
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value * share);
+    }
+    Grid { rows, cols, values: sum }.blurred()
 }
 
 fn unfit_features(scale: &Scale, features: &Features) -> ModelError {
@@ -144,19 +158,19 @@ impl Gate for Bank {
             expected: "features of the frame".to_owned(),
             found: "none".to_owned(),
         })?;
-        let grid = self.heat(features, None)?;
-        let (score, heat_threshold) = (grid.score(), self.heat_calibration.threshold());
+        let (scoring, placing) = self.heat(features)?;
+        let (score, heat_threshold) = (scoring.score(), self.heat_calibration.threshold());
         Ok(GateReading {
             score,
             threshold: self.calibration.threshold(),
             p_value: Some(self.calibration.p_value(score)),
-            regions: heat::regions(&grid, heat_threshold, frame.size()),
-            heat_map: grid.into_heat_map(heat_threshold),
+            regions: heat::regions(&placing, heat_threshold, frame.size()),
+            heat_map: placing.into_heat_map(heat_threshold),
         })
     }
 
-    fn needs_features(&self) -> bool {
-        true
+    fn magnification(&self) -> Option<f64> {
+        Some(self.magnification)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The vision encoder: EfficientNet-Lite0 as a graph that Loupe builds from the published weights.
 //!
-//! A frame is scaled to about `resolution_px` squared pixels with its aspect kept, and one pass gives two feature maps:
-//! a fine one of eight pixels a cell from the expansions of blocks 3 and 5, which see scratches and pores, and a coarse one of
-//! sixteen from the outputs of blocks 4, 7 and 10, which see shapes. Every cell is averaged with its eight neighbours, so
-//! that a shift by a pixel changes little.
+//! A frame is scaled to about `resolution_px` squared pixels with its aspect kept, and one pass gives three feature maps:
+//! a fine one of eight pixels a cell from the expansions of blocks 3 and 5, which see scratches and pores, and two of sixteen,
+//! from the outputs of blocks 4, 7 and 10, which see shapes, and from the expansion of block 11, which sees textures. Every
+//! cell is averaged with its eight neighbours, so that a shift by a pixel changes little.
 
 mod folding;
 mod network;
@@ -30,6 +30,9 @@ const SIDE_STEP_PX: u32 = 32;
 const MIN_SIDE_PX: u32 = 64;
 /// Bounds of the resolution: below, no part is seen; above, one frame takes a gigabyte.
 const RESOLUTION_PX: std::ops::RangeInclusive<u32> = 64..=2048;
+
+/// A frame much larger than the golden images must not take time and memory without bound.
+const MOST_RESOLUTIONS: f64 = 2.0;
 
 /// How frames are brought to the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,19 +79,35 @@ impl Encoder {
         format!("{}/{}/{}px", network::NAME, &self.weights_sha256[..16], self.resolution_px)
     }
 
-    /// Returns the features of one frame: `[height / 8, width / 8, 384]` and `[height / 16, width / 16, 232]` of the scaled
-    /// frame, see [`Self::input_size`].
+    /// Returns the features of one frame at the encoder's resolution: `[height / 8, width / 8, 384]`,
+    /// `[height / 16, width / 16, 232]` and `[height / 16, width / 16, 672]` of the scaled frame, see [`Self::input_size`].
     ///
     /// # Errors
     /// When ONNX Runtime fails.
     pub fn encode(&mut self, frame: &Frame) -> Result<Features, ModelError> {
-        let picture = self.picture(frame);
+        self.encode_at(frame, self.magnification(&[frame.size()]))
+    }
+
+    /// Returns the features of one frame as [`Self::encode`] does, but at this magnification, see [`Self::magnification`].
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn encode_at(&mut self, frame: &Frame, magnification: f64) -> Result<Features, ModelError> {
+        let picture = self.picture(frame, magnification);
         self.encode_picture(&picture)
     }
 
+    /// Returns how many pixels of input, along a side, stand for one pixel of a frame when frames of these sizes take the
+    /// encoder's resolution: where they differ, the one of middle size does. 1 for no frame.
+    pub fn magnification(&self, sizes: &[Size]) -> f64 {
+        let mut areas: Vec<f64> = sizes.iter().map(|&size| area(size)).collect();
+        areas.sort_unstable_by(f64::total_cmp);
+        areas.get(areas.len() / 2).map_or(1.0, |area| f64::from(self.resolution_px) / area.sqrt())
+    }
+
     /// Returns the frame as the network sees it: scaled to [`Self::input_size`], low-passed where it shrinks.
-    pub(crate) fn picture(&self, frame: &Frame) -> Picture {
-        let size = self.input_size(frame.size());
+    pub(crate) fn picture(&self, frame: &Frame, magnification: f64) -> Picture {
+        let size = self.input_size(frame.size(), magnification);
         let picture = frame.to_rgb_image();
         if frame.size() == size {
             return picture;
@@ -110,10 +129,11 @@ impl Encoder {
         Ok(Features { maps: maps.collect::<Result<_, _>>()? })
     }
 
-    /// Returns the size that a frame is scaled to.
-    pub fn input_size(&self, frame: Size) -> Size {
-        let area = f64::from(frame.width_px.max(1)) * f64::from(frame.height_px.max(1));
-        let scale = f64::from(self.resolution_px) / area.sqrt();
+    /// Returns the size that a frame is scaled to at a magnification: in steps of 32 pixels, with at most
+    /// four times as many pixels as the encoder's resolution has.
+    pub fn input_size(&self, frame: Size, magnification: f64) -> Size {
+        let most = MOST_RESOLUTIONS * f64::from(self.resolution_px) / area(frame).sqrt();
+        let scale = magnification.min(most);
         let side = |side_px: u32| {
             let steps = (f64::from(side_px) * scale / f64::from(SIDE_STEP_PX)).round();
             // A strip of one pixel would otherwise grow without bound in the other direction.
@@ -121,6 +141,11 @@ impl Encoder {
         };
         Size::new(side(frame.width_px), side(frame.height_px))
     }
+}
+
+/// Returns the pixels of a frame, 1 at least.
+fn area(frame: Size) -> f64 {
+    f64::from(frame.width_px.max(1)) * f64::from(frame.height_px.max(1))
 }
 
 fn check_resolution(resolution_px: u32) -> Result<(), ModelError> {

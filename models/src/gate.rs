@@ -45,6 +45,7 @@ pub trait Gate: Send {
     /// When the frame or its features do not fit what the gate was enrolled with.
     fn judge(&mut self, frame: &Frame, features: Option<&Features>) -> Result<GateReading, ModelError>;
 
-    /// Returns whether [`Self::judge`] needs features, so that the encoder runs only where they are used.
-    fn needs_features(&self) -> bool;
+    /// Returns the magnification of the features that [`Self::judge`] needs, see [`crate::Encoder::magnification`]; `None` where
+    /// it needs none, so that the encoder runs only where features are used.
+    fn magnification(&self) -> Option<f64>;
 }

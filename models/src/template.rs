@@ -229,8 +229,8 @@ impl Gate for Template {
         Self::judge(self, frame)
     }
 
-    fn needs_features(&self) -> bool {
-        false
+    fn magnification(&self) -> Option<f64> {
+        None
     }
 }
 

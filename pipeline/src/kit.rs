@@ -116,8 +116,8 @@ impl Kit {
 }
 
 impl Encode for Encoder {
-    fn encode(&mut self, frame: &Frame) -> Result<Features, StageError> {
-        Ok(Self::encode(self, frame)?)
+    fn encode(&mut self, frame: &Frame, magnification: f64) -> Result<Features, StageError> {
+        Ok(self.encode_at(frame, magnification)?)
     }
 }
 

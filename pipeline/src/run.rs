@@ -173,8 +173,8 @@ impl Pipeline {
             if !names.insert(&station.name) {
                 return Err(PipelineError::DuplicateStation { name: station.name.clone() });
             }
-            let needs_features = station.reference.as_ref().is_some_and(|reference| reference.gate.needs_features());
-            if needs_features && self.encoder.is_none() {
+            let magnification = station.reference.as_ref().and_then(|reference| reference.gate.magnification());
+            if magnification.is_some() && self.encoder.is_none() {
                 return Err(PipelineError::NoEncoder { station: station.name.clone() });
             }
         }

@@ -18,11 +18,11 @@ pub type StageError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The vision encoder.
 pub trait Encode: Send {
-    /// Returns the features of one frame.
+    /// Returns the features of one frame at the magnification that its gate asks for, see [`models::Gate::magnification`].
     ///
     /// # Errors
     /// When this frame cannot be encoded; the next one may.
-    fn encode(&mut self, frame: &Frame) -> Result<Features, StageError>;
+    fn encode(&mut self, frame: &Frame, magnification: f64) -> Result<Features, StageError>;
 }
 
 /// What a describer is told about a suspect frame.

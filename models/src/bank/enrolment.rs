@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, thread};
 
 use cameras::{Frame, Size};
 use image::imageops;
@@ -6,20 +6,19 @@ use image::imageops;
 use crate::{Calibration, Encoder, Features, ModelError, encoder::Picture};
 
 use super::{
-    Bank, BankOptions, Rotations, Surface,
+    Bank, BankOptions, Rotations, Surface, fused,
+    heat::Grid,
     product::Matrix,
     random::Random,
-    scale::{Cells, Scale, ScaleOptions, quantile},
+    scale::{Cells, Golden, Heat, Measure, Scale, ScaleOptions, quantile},
 };
 
-/// One golden image cannot be compared with another.
-const MIN_IMAGES: usize = 2;
 /// Cells of one scale that the bank chooses from; more add time and memory, not knowledge.
 const POOL_CELLS: usize = 40_000;
 /// Cells that the bank keeps of one scale; they bound the time of a frame.
 const ITEMS: usize = 4_000;
-/// Images that tell the spread of the heat of good parts.
-const SPREAD_IMAGES: usize = 12;
+/// Good images are scored by banks that never saw them: this many, each without a share of the images.
+const FOLDS: usize = 10;
 /// Threads of the search while a bank is made and until [`Bank::with_threads`].
 const THREADS: usize = 2;
 
@@ -27,26 +26,23 @@ const THREADS: usize = 2;
 #[derive(Debug)]
 pub struct Enrolment {
     options: BankOptions,
+    magnification: f64,
     pictures: Vec<Picture>,
     sizes: BTreeSet<(u32, u32)>,
 }
 
 impl Enrolment {
-    /// Returns an enrolment without images.
-    pub const fn new(options: BankOptions) -> Self {
-        Self { options, pictures: Vec::new(), sizes: BTreeSet::new() }
-    }
-
-    /// Adds a golden image.
-    pub fn add(&mut self, encoder: &Encoder, frame: &Frame) {
-        let Size { width_px, height_px } = frame.size();
-        self.sizes.insert((width_px, height_px));
-        self.pictures.push(encoder.picture(frame));
-    }
-
-    /// Returns how many golden images there are.
-    pub fn count(&self) -> usize {
-        self.pictures.len()
+    /// Returns the enrolment of these golden images. All are scaled by the same factor, so that the same detail has the same
+    /// size in each.
+    pub fn new(options: BankOptions, encoder: &Encoder, golden: &[Frame]) -> Self {
+        let sizes: Vec<Size> = golden.iter().map(Frame::size).collect();
+        let magnification = encoder.magnification(&sizes);
+        Self {
+            options,
+            magnification,
+            pictures: golden.iter().map(|frame| encoder.picture(frame, magnification)).collect(),
+            sizes: sizes.iter().map(|size| (size.width_px, size.height_px)).collect(),
+        }
     }
 
     /// Returns a sentence for the person who enrols where golden images differ in size, which one fixed camera never does.
@@ -58,106 +54,164 @@ impl Enrolment {
         let count = self.sizes.len();
         Some(format!(
             "golden images have {count} sizes, from {first_width} x {first_height} to {last_width} x {last_height}: \
-             each is scaled to the same number of pixels, so the same detail may appear at different magnifications"
+             all are scaled by the same factor, so pictures that were cut out must not have been scaled before"
         ))
     }
 
-    /// Returns the bank of all images added, calibrated by leaving one image out at a time. Calls `progress` with the
-    /// number of images encoded and of all that will be.
+    /// Returns the bank of all images added, calibrated by scoring each with a bank that never saw it. Calls `progress` with
+    /// the number of images encoded and of all that will be.
     ///
     /// # Errors
-    /// When there are fewer than two images, or the encoder fails.
+    /// When there are too few images to compare each with others, or the encoder fails.
     pub fn finish(self, encoder: &mut Encoder, mut progress: impl FnMut(usize, usize)) -> Result<Bank, ModelError> {
-        if self.pictures.len() < MIN_IMAGES {
+        let least = least_images(self.options.surface);
+        if self.pictures.len() < least {
             return Err(ModelError::Mismatch {
                 what: "golden images".to_owned(),
-                expected: format!("{MIN_IMAGES} or more, to compare each with the others"),
+                expected: format!("{least} or more, to compare each with the others"),
                 found: self.pictures.len().to_string(),
             });
         }
-        let mut random = Random::new(self.options.seed);
         let total = self.pictures.len() * (turns(self.options.rotations) + 1);
         let mut done = 0;
         let mut step = || {
             done += 1;
             progress(done, total);
         };
-        let scales = self.learn(encoder, &mut random, &mut step)?;
-        self.calibrate(encoder, scales, &mut step)
+        let golden = self.gather(encoder, &mut step)?;
+        let heats = self.judge_unseen(encoder, &golden, &mut step)?;
+        let plan = plan(self.options.surface);
+        let scales =
+            golden.iter().zip(plan).map(|(golden, options)| golden.scale(|_| true, options, &mut self.random()));
+        self.calibrated(encoder.identity(), scales.collect(), heats)
     }
 
-    fn learn(
-        &self,
-        encoder: &mut Encoder,
-        random: &mut Random,
-        step: &mut dyn FnMut(),
-    ) -> Result<Vec<Scale>, ModelError> {
+    fn random(&self) -> Random {
+        Random::new(self.options.seed)
+    }
+
+    /// Encodes all images and returns the golden cells of each scale.
+    fn gather(&self, encoder: &mut Encoder, step: &mut dyn FnMut()) -> Result<Vec<Golden>, ModelError> {
         let plan = plan(self.options.surface);
+        let mut random = self.random();
         let mut pools: Vec<Pool> = plan.iter().map(|_| Pool::default()).collect();
         let share = POOL_CELLS / (self.pictures.len() * turns(self.options.rotations));
         for (image, picture) in self.pictures.iter().enumerate() {
             for turned in turned(picture, self.options.rotations) {
                 let features = encoder.encode_picture(&turned)?;
                 for (pool, options) in pools.iter_mut().zip(&plan) {
-                    pool.take(&features, options.map, share.max(1), (image as u32, random));
+                    pool.take(&features, options.map, share.max(1), (image as u32, &mut random));
                 }
                 step();
             }
         }
-        let scales = pools.into_iter().zip(plan).map(|(pool, options)| Scale::learn(&pool.cells(), options, random));
-        Ok(scales.collect())
+        Ok(pools.into_iter().map(|pool| Golden::of(&pool.cells(), &mut random)).collect())
     }
 
-    /// Measures what good images get: the spread of each scale's heat, and scores with one image left out.
-    fn calibrate(&self, encoder: &mut Encoder, scales: Vec<Scale>, step: &mut dyn FnMut()) -> Result<Bank, ModelError> {
-        let mut bank = Bank {
-            options: self.options,
-            encoder: encoder.identity(),
-            scales,
-            calibration: Calibration::new(vec![0.0])?,
-            heat_calibration: Calibration::new(vec![0.0])?,
-            threads: THREADS,
-        };
-        if bank.scales.len() > 1 {
-            self.measure_spread(encoder, &mut bank)?;
-        }
-        let (mut scores, mut maxima) = (Vec::new(), Vec::new());
-        for (image, picture) in self.pictures.iter().enumerate() {
-            let heat = bank.heat(&encoder.encode_picture(picture)?, Some(image as u32))?;
-            scores.push(heat.score());
-            maxima.push(heat.maximum());
-            step();
-        }
-        bank.calibration = Calibration::new(scores)?;
-        bank.heat_calibration = Calibration::new(maxima)?;
-        Ok(bank)
-    }
-
-    fn measure_spread(&self, encoder: &mut Encoder, bank: &mut Bank) -> Result<(), ModelError> {
-        let mut heats: Vec<Vec<f32>> = vec![Vec::new(); bank.scales.len()];
-        let stride = self.pictures.len().div_ceil(SPREAD_IMAGES);
-        for (image, picture) in self.pictures.iter().enumerate().step_by(stride) {
+    /// Returns the heat of each image at each scale, by scales that were chosen without it: to leave its cells out afterwards
+    /// would leave holes just where they were, and make a good part look stranger than the next one will.
+    fn judge_unseen(
+        &self,
+        encoder: &mut Encoder,
+        golden: &[Golden],
+        step: &mut dyn FnMut(),
+    ) -> Result<Vec<Vec<Heat>>, ModelError> {
+        let folds = self.folds(golden);
+        let judge = |(image, picture): (usize, &Picture)| {
             let features = encoder.encode_picture(picture)?;
-            for (heats, scale) in heats.iter_mut().zip(&bank.scales) {
-                heats.extend(scale.heat(&features.maps[scale.map], Some(image as u32), THREADS).values);
-            }
+            step();
+            let scales = &folds[image % folds.len()];
+            Ok(scales.iter().map(|scale| scale.heat(&features.maps[scale.map], THREADS)).collect())
+        };
+        self.pictures.iter().enumerate().map(judge).collect()
+    }
+
+    /// Returns scales without the images of each fold: image `i` is of fold `i` modulo their number.
+    fn folds(&self, golden: &[Golden]) -> Vec<Vec<Scale>> {
+        let count = self.pictures.len().min(FOLDS);
+        let plan = plan(self.options.surface);
+        let learn = |fold: usize| -> Vec<Scale> {
+            let keeps = |image: u32| image as usize % count != fold;
+            let scale = |(golden, &options): (&Golden, _)| golden.scale(keeps, options, &mut self.random());
+            golden.iter().zip(&plan).map(scale).collect()
+        };
+        let mut folds = Vec::with_capacity(count);
+        for first in (0..count).step_by(THREADS) {
+            thread::scope(|scope| {
+                let workers: Vec<_> =
+                    (first..count.min(first + THREADS)).map(|fold| scope.spawn(move || learn(fold))).collect();
+                let learned = workers.into_iter().map(|worker| worker.join().expect("learning does not panic"));
+                folds.extend(learned);
+            });
         }
-        for (scale, heats) in bank.scales.iter_mut().zip(heats) {
-            scale.spread = (quantile(&heats, 0.99) - quantile(&heats, 0.5)).max(f32::EPSILON);
+        folds
+    }
+
+    /// Returns the bank of `scales`, measured by what good images get from scales that never saw them.
+    fn calibrated(
+        &self,
+        encoder: String,
+        mut scales: Vec<Scale>,
+        mut heats: Vec<Vec<Heat>>,
+    ) -> Result<Bank, ModelError> {
+        for (index, scale) in scales.iter_mut().enumerate() {
+            let mut heats: Vec<&mut Heat> = heats.iter_mut().map(|heats| &mut heats[index]).collect();
+            level(&mut scale.scoring, heats.iter_mut().filter_map(|heat| heat.scoring.as_mut()).collect());
+            level(&mut scale.placing, heats.iter_mut().map(|heat| &mut heat.placing).collect());
         }
-        Ok(())
+        let fused: Vec<_> = heats.into_iter().map(fused).collect();
+        Ok(Bank {
+            options: self.options,
+            encoder,
+            magnification: self.magnification,
+            scales,
+            calibration: Calibration::new(fused.iter().map(|(scoring, _)| scoring.score()).collect())?,
+            heat_calibration: Calibration::new(fused.iter().map(|(_, placing)| placing.maximum()).collect())?,
+            threads: THREADS,
+        })
     }
 }
 
-/// Which feature maps serve a surface, and how. Measured, see docs/gate.md: the coarse map confuses parts that differ in
-/// pose, and is what finds defects on a texture.
+/// Brings the heat of good images to a spread of one, so that scales can be added, and `divisors` with it.
+fn level(divisors: &mut [f32], mut grids: Vec<&mut Grid>) {
+    let values: Vec<f32> = grids.iter().flat_map(|grid| &grid.values).copied().collect();
+    let spread = (quantile(&values, 0.99) - quantile(&values, 0.5)).max(f32::EPSILON);
+    for heat in grids.iter_mut().flat_map(|grid| &mut grid.values) {
+        *heat /= spread;
+    }
+    for divisor in divisors {
+        *divisor *= spread;
+    }
+}
+
+/// Which feature maps serve a surface, and how. Measured, see docs/gate.md: the coarser maps confuse parts that differ in pose,
+/// and are what finds defects on a texture.
 fn plan(surface: Surface) -> Vec<ScaleOptions> {
+    let spaced = |softening| Measure::Spaced { softening };
+    let textured = |map| ScaleOptions {
+        map,
+        items: ITEMS,
+        neighbours: 3,
+        scoring: (map > 0).then_some(spaced(0.25)),
+        placing: spaced(0.5),
+    };
     match surface {
-        Surface::Alike => vec![ScaleOptions { map: 0, items: ITEMS, softening: 1.0 }],
-        Surface::Varied => vec![
-            ScaleOptions { map: 0, items: ITEMS, softening: 0.25 },
-            ScaleOptions { map: 1, items: ITEMS, softening: 0.25 },
-        ],
+        Surface::Alike => vec![ScaleOptions {
+            map: 0,
+            items: ITEMS,
+            neighbours: 1,
+            scoring: Some(Measure::Distance),
+            placing: Measure::Distance,
+        }],
+        Surface::Varied => vec![textured(0), textured(1), textured(2)],
+    }
+}
+
+/// A bank without one image needs another, and spacings need two.
+const fn least_images(surface: Surface) -> usize {
+    match surface {
+        Surface::Alike => 2,
+        Surface::Varied => 3,
     }
 }
 

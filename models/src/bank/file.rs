@@ -9,7 +9,7 @@ use crate::{Calibration, Encoder, ModelError};
 
 use super::{Bank, BankOptions, basis::Basis, product::Matrix, scale::Scale};
 
-const SCHEMA: &str = "loupe.bank/1";
+const SCHEMA: &str = "loupe.bank/2";
 /// The metadata key of the JSON.
 const HEADER_KEY: &str = "loupe";
 /// More scales than any encoder has.
@@ -22,6 +22,7 @@ struct Header {
     schema: String,
     encoder: String,
     options: BankOptions,
+    magnification: f64,
     scales: Vec<ScaleHeader>,
     calibration: Calibration,
     heat_calibration: Calibration,
@@ -31,7 +32,7 @@ struct Header {
 #[serde(deny_unknown_fields)]
 struct ScaleHeader {
     map: usize,
-    spread: f32,
+    neighbours: usize,
 }
 
 impl Bank {
@@ -83,25 +84,30 @@ impl Bank {
             schema: SCHEMA.to_owned(),
             encoder: self.encoder.clone(),
             options: self.options,
-            scales: self.scales.iter().map(|scale| ScaleHeader { map: scale.map, spread: scale.spread }).collect(),
+            magnification: self.magnification,
+            scales: self.scales.iter().map(ScaleHeader::of).collect(),
             calibration: self.calibration.clone(),
             heat_calibration: self.heat_calibration.clone(),
         }
     }
 }
 
+impl ScaleHeader {
+    const fn of(scale: &Scale) -> Self {
+        Self { map: scale.map, neighbours: scale.neighbours }
+    }
+}
+
 fn tensors_of(index: usize, scale: &Scale) -> Vec<(String, Vec<usize>, Vec<u8>)> {
-    let Scale { map: _, basis, items, images, spacings, spread: _ } = scale;
-    // Image numbers stay below 2^24, so a float holds them exactly.
-    let images: Vec<f32> = images.iter().map(|&image| image as f32).collect();
+    let Scale { map: _, neighbours: _, basis, items, scoring, placing } = scale;
     let matrix = |matrix: &Matrix| (vec![matrix.rows(), matrix.cols()], bytes_of(matrix.values()));
     let vector = |values: &[f32]| (vec![values.len()], bytes_of(values));
     let parts = [
         ("mean", vector(&basis.mean)),
         ("projection", matrix(&basis.projection)),
         ("items", matrix(items)),
-        ("images", vector(&images)),
-        ("spacings", vector(spacings)),
+        ("scoring", vector(scoring)),
+        ("placing", vector(placing)),
     ];
     parts.into_iter().map(|(name, (shape, bytes))| (format!("{index}.{name}"), shape, bytes)).collect()
 }
@@ -121,19 +127,28 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| fault("a bank as safetensors", error))?;
     let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY));
     let header = header.ok_or_else(|| fault(format!("metadata under {HEADER_KEY}"), "none"))?;
-    let header: Header = serde_json::from_str(header).map_err(|error| fault(format!("{SCHEMA} header"), error))?;
+    let header: Header =
+        serde_json::from_str(header).map_err(|error| fault(format!("{SCHEMA} header; enrol again"), error))?;
     if header.schema != SCHEMA {
         return Err(fault(format!("schema {SCHEMA}"), header.schema));
     }
     if !(1..=MAX_SCALES).contains(&header.scales.len()) {
         return Err(fault(format!("1 to {MAX_SCALES} scales"), header.scales.len()));
     }
+    if !(header.magnification.is_finite() && header.magnification > 0.0) {
+        return Err(fault("a magnification above 0", header.magnification));
+    }
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| fault("a bank as safetensors", error))?;
     let scales = header.scales.iter().enumerate().map(|(index, scale)| read_scale(&tensors, index, scale));
+    let scales: Vec<Scale> = scales.collect::<Result<_, _>>()?;
+    if scales.iter().all(|scale| scale.scoring.is_empty()) {
+        return Err(fault("a scale that scores", "none"));
+    }
     Ok(Bank {
         options: header.options,
         encoder: header.encoder,
-        scales: scales.collect::<Result<_, _>>()?,
+        magnification: header.magnification,
+        scales,
         calibration: header.calibration,
         heat_calibration: header.heat_calibration,
         threads: 1,
@@ -149,20 +164,23 @@ fn read_scale(tensors: &SafeTensors<'_>, index: usize, header: &ScaleHeader) -> 
     let (items, shape) = read("items")?;
     let count = shape.first().copied().unwrap_or(0).max(1);
     expect_shape(index, "items", &shape, &[count, coordinates])?;
-    let (images, shape) = read("images")?;
-    expect_shape(index, "images", &shape, &[count])?;
-    let (spacings, shape) = read("spacings")?;
-    expect_shape(index, "spacings", &shape, &[count])?;
-    if spacings.iter().chain([&header.spread]).any(|&divisor| divisor <= 0.0) {
-        return Err(fault(format!("scale {index} with spacings and spread above 0"), "others"));
+    if !(1..=count).contains(&header.neighbours) {
+        return Err(fault(format!("scale {index} with 1 to {count} neighbours"), header.neighbours));
+    }
+    let (scoring, shape) = read("scoring")?;
+    expect_shape(index, "scoring", &shape, &[if scoring.is_empty() { 0 } else { count }])?;
+    let (placing, shape) = read("placing")?;
+    expect_shape(index, "placing", &shape, &[count])?;
+    if scoring.iter().chain(&placing).any(|&divisor| divisor <= 0.0) {
+        return Err(fault(format!("scale {index} with divisors above 0"), "others"));
     }
     Ok(Scale {
         map: header.map,
         basis: Basis { mean, projection: Matrix::new(projection, coordinates) },
         items: Matrix::new(items, coordinates),
-        images: images.iter().map(|&image| image as u32).collect(),
-        spacings,
-        spread: header.spread,
+        neighbours: header.neighbours,
+        scoring,
+        placing,
     })
 }
 

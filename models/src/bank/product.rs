@@ -107,7 +107,7 @@ fn multiply(left: &[f32], right: &[f32], [m, k, n]: [usize; 3], order: Order, ou
     }
 }
 
-/// The closest item of one query.
+/// An item close to a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Nearest {
     /// Which item.
@@ -116,28 +116,27 @@ pub(super) struct Nearest {
     pub(super) distance: f32,
 }
 
-/// Items to search among; some may be left out of a search by a penalty.
+/// Items to search among.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
     items: &'a Matrix,
-    /// Squared length of each item, infinite for one that is left out.
+    /// Squared length of each item.
     squares: Vec<f32>,
 }
 
 impl<'a> Search<'a> {
-    /// Returns the search among the items that `keeps` does not refuse, by index.
-    pub(super) fn among(items: &'a Matrix, keeps: impl Fn(usize) -> bool) -> Self {
-        let square = |(index, item): (usize, &[f32])| if keeps(index) { dot(item, item) } else { f32::INFINITY };
-        Self { items, squares: items.iter().enumerate().map(square).collect() }
+    pub(super) fn among(items: &'a Matrix) -> Self {
+        Self { items, squares: items.iter().map(|item| dot(item, item)).collect() }
     }
 
-    /// Returns the closest item of each query; infinitely far where all are left out. Uses `threads` threads.
-    pub(super) fn nearest(&self, queries: &Matrix, threads: usize) -> Vec<Nearest> {
+    /// Returns the `count` closest items of each query, at most as many as there are, closest first. Uses `threads` threads.
+    pub(super) fn closest(&self, queries: &Matrix, count: usize, threads: usize) -> Vec<Nearest> {
         let share = queries.rows().div_ceil(threads.max(1)).max(1);
         let parts: Vec<&[f32]> = queries.values.chunks(share * queries.cols).collect();
         thread::scope(|scope| {
-            let workers: Vec<_> = parts.iter().skip(1).map(|part| scope.spawn(|| self.nearest_of(part))).collect();
-            let mut found = parts.first().map(|part| self.nearest_of(part)).unwrap_or_default();
+            let workers: Vec<_> =
+                parts.iter().skip(1).map(|part| scope.spawn(|| self.closest_of(part, count))).collect();
+            let mut found = parts.first().map(|part| self.closest_of(part, count)).unwrap_or_default();
             for worker in workers {
                 found.extend(worker.join().expect("the search does not panic"));
             }
@@ -145,20 +144,23 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn nearest_of(&self, queries: &[f32]) -> Vec<Nearest> {
+    fn closest_of(&self, queries: &[f32], wanted: usize) -> Vec<Nearest> {
         let (count, dim) = (self.items.rows(), self.items.cols);
         let mut products = vec![0.0; BLOCK_ROWS * count];
-        let mut found = Vec::with_capacity(queries.len() / dim);
+        let mut found = Vec::with_capacity(queries.len() / dim * wanted);
         for block in queries.chunks(BLOCK_ROWS * dim) {
             let rows = block.len() / dim;
             let products = &mut products[..rows * count];
             multiply(block, &self.items.values, [rows, dim, count], Order::Transposed, products);
             for (query, products) in block.chunks_exact(dim).zip(products.chunks_exact_mut(count)) {
                 products.iter_mut().zip(&self.squares).for_each(|(p, square)| *p = square - 2.0 * *p);
-                let smallest = minimum(products);
-                let index = products.iter().position(|&value| value <= smallest).unwrap_or(0);
-                let distance = (dot(query, query) + smallest).max(0.0).sqrt();
-                found.push(Nearest { index, distance });
+                let query_square = dot(query, query);
+                for _ in 0..wanted.min(count) {
+                    let smallest = minimum(products);
+                    let index = products.iter().position(|&value| value <= smallest).unwrap_or(0);
+                    products[index] = f32::INFINITY;
+                    found.push(Nearest { index, distance: (query_square + smallest).max(0.0).sqrt() });
+                }
             }
         }
         found
@@ -263,26 +265,33 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_item_that_a_plain_search_finds() {
+    fn finds_the_items_that_a_plain_search_finds() {
         let (queries, items) = (grid(70, 19), grid(53, 19));
         for threads in [1, 2, 3] {
-            let found = Search::among(&items, |index| index != 7).nearest(&queries, threads);
-            assert_eq!(found.len(), 70);
-            for (query, nearest) in queries.iter().zip(found) {
+            let found = Search::among(&items).closest(&queries, 3, threads);
+            assert_eq!(found.len(), 3 * 70);
+            for (query, closest) in queries.iter().zip(found.chunks_exact(3)) {
                 let distance = |item: &[f32]| query.iter().zip(item).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-                let least = (0..53).filter(|&i| i != 7).map(|i| distance(items.row(i))).fold(f32::INFINITY, f32::min);
-                // Squares of some 600 cancel: their f32 rounding stays in the square of a small distance.
-                let wrong = (nearest.distance.powi(2) - least.powi(2)).abs();
-                assert!(wrong < 1e-3, "{} {least}", nearest.distance);
-                assert!((distance(items.row(nearest.index)) - least).abs() < 1e-2);
+                let mut plain: Vec<f32> = items.iter().map(distance).collect();
+                plain.sort_unstable_by(f32::total_cmp);
+                for (near, least) in closest.iter().zip(plain) {
+                    // Squares of some 600 cancel: their f32 rounding stays in the square of a small distance.
+                    let wrong = (near.distance.powi(2) - least.powi(2)).abs();
+                    assert!(wrong < 1e-3, "{} {least}", near.distance);
+                    assert!((distance(items.row(near.index)) - least).abs() < 1e-2);
+                }
             }
+        }
+        assert_eq!(Search::among(&items).closest(&queries, 99, 2).len(), 53 * 70);
+        for threads in [1, 2] {
+            assert!(Search::among(&items).closest(&Matrix::zeros(0, 19), 1, threads).is_empty());
         }
     }
 
     #[test]
     fn averages_the_closest() {
         let items = Matrix::new(vec![0.0, 1.0, 3.0, 10.0], 1);
-        let search = Search::among(&items, |_| true);
+        let search = Search::among(&items);
         let query = Matrix::new(vec![0.0], 1);
         assert_eq!(search.mean_of_closest(&query, 3, |_, item| item != 0), [14.0 / 3.0]);
         assert_eq!(search.mean_of_closest(&query, 2, |_, item| item == 1), [1.0]);

@@ -4,7 +4,7 @@ use super::*;
 use super::{
     product::Matrix,
     random::Random,
-    scale::{Cells, ScaleOptions},
+    scale::{Cells, Golden, Measure, ScaleOptions},
 };
 use crate::FeatureMap;
 
@@ -33,19 +33,27 @@ fn bank(images: u32) -> Bank {
         features: Matrix::new(maps.iter().flat_map(|map| map.values.clone()).collect(), DIM),
         images: (0..images).flat_map(|image| [image; SIDE * SIDE]).collect(),
     };
-    let options = ScaleOptions { map: 0, items: 400, softening: 1.0 };
+    let spaced = Measure::Spaced { softening: 1.0 };
+    let options = ScaleOptions { map: 0, items: 400, neighbours: 2, scoring: Some(Measure::Distance), placing: spaced };
+    let golden = Golden::of(&cells, &mut Random::new(0));
     let mut bank = Bank {
         options: BankOptions::default(),
         encoder: "test".to_owned(),
-        scales: vec![Scale::learn(&cells, options, &mut Random::new(0))],
+        magnification: 1.0,
+        scales: Vec::new(),
         calibration: Calibration::new(vec![0.0]).unwrap(),
         heat_calibration: Calibration::new(vec![0.0]).unwrap(),
         threads: 2,
     };
-    let heats: Vec<_> =
-        (0..images).map(|image| bank.heat(&features(u64::from(image), None), Some(image)).unwrap()).collect();
-    bank.calibration = Calibration::new(heats.iter().map(Grid::score).collect()).unwrap();
-    bank.heat_calibration = Calibration::new(heats.iter().map(Grid::maximum).collect()).unwrap();
+    let heats: Vec<_> = (0..images)
+        .map(|image| {
+            bank.scales = vec![golden.scale(|other| other != image, options, &mut Random::new(0))];
+            bank.heat(&features(u64::from(image), None)).unwrap()
+        })
+        .collect();
+    bank.scales = vec![golden.scale(|_| true, options, &mut Random::new(0))];
+    bank.calibration = Calibration::new(heats.iter().map(|(scoring, _)| scoring.score()).collect()).unwrap();
+    bank.heat_calibration = Calibration::new(heats.iter().map(|(_, placing)| placing.maximum()).collect()).unwrap();
     bank
 }
 
@@ -69,11 +77,29 @@ fn passes_what_it_knows_and_points_at_what_it_does_not() {
 }
 
 #[test]
-fn leaving_an_image_out_makes_it_stranger() {
+fn a_golden_image_is_less_strange_than_an_unseen_one_was() {
     let bank = bank(4);
-    let with = bank.heat(&features(0, None), None).unwrap().score();
-    let without = bank.heat(&features(0, None), Some(0)).unwrap().score();
-    assert!(with < 0.5 * without, "{with} {without}");
+    let (scoring, _) = bank.heat(&features(0, None)).unwrap();
+    assert!(
+        scoring.score() < 0.75 * bank.calibration.threshold(),
+        "{} {}",
+        scoring.score(),
+        bank.calibration.threshold()
+    );
+}
+
+#[test]
+fn a_scale_without_a_say_in_the_score_still_places() {
+    let mut bank = bank(4);
+    let mut silent = bank.scales[0].clone();
+    silent.scoring.clear();
+    silent.placing.iter_mut().for_each(|divisor| *divisor /= 3.0);
+    let (scoring, placing) = bank.heat(&features(70, None)).unwrap();
+    bank.scales.push(silent);
+    let (still, more) = bank.heat(&features(70, None)).unwrap();
+    assert_eq!(still, scoring);
+    // The mean of a map and of three times that map.
+    assert!((more.maximum() - 2.0 * placing.maximum()).abs() < 1e-3 * more.maximum());
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) const NAME: &str = "efficientnet-lite0";
 /// Bytes, `[1, height, width, 3]`, red, green, blue.
 pub(super) const INPUT: &str = "pixels";
 /// Feature maps, finest first, `[1, rows, cols, dim]`.
-pub(super) const OUTPUTS: [&str; 2] = ["fine", "coarse"];
+pub(super) const OUTPUTS: [&str; 3] = ["fine", "coarse", "deep"];
 
 /// Normalisation that the weights were trained with: `(x - 127) / 128`.
 const INPUT_MEAN: f32 = 127.0;
@@ -34,8 +34,8 @@ const fn block(channels_in: usize, channels_out: usize, expansion: usize, kernel
     Block { channels_in, channels_out, expansion, kernel, stride }
 }
 
-/// Blocks 0 to 10 of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation); features
-/// need none of the later ones.
+/// Blocks 0 to 10 of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation). Of the next,
+/// features need only the expansion, and of the later ones nothing.
 const BLOCKS: [Block; 11] = [
     block(32, 16, 1, 3, 1),
     block(16, 24, 6, 3, 2),
@@ -49,6 +49,7 @@ const BLOCKS: [Block; 11] = [
     block(112, 112, 6, 5, 1),
     block(112, 112, 6, 5, 1),
 ];
+const NEXT_BLOCK: Block = block(112, 192, 6, 5, 2);
 
 /// Returns the graph from bytes to feature maps.
 pub(super) fn build(state: &StateDict, path: &Path) -> Result<Vec<u8>, ModelError> {
@@ -59,6 +60,7 @@ pub(super) fn build(state: &StateDict, path: &Path) -> Result<Vec<u8>, ModelErro
     for (index, block) in BLOCKS.iter().enumerate() {
         x = network.bottleneck(index, block, &x, &mut taps)?;
     }
+    taps.expansions.push(network.expanded(BLOCKS.len(), &NEXT_BLOCK, &x)?);
     network.outputs(&taps);
     network.graph.into_bytes()
 }
@@ -109,13 +111,7 @@ impl Network<'_> {
         let part = |name: &str| format!("_blocks.{index}.{name}");
         let &Block { channels_in, channels_out, expansion, kernel, stride } = block;
         let inner = channels_in * expansion;
-        let mut y = x.to_owned();
-        if expansion > 1 {
-            let (name, norm) = (part("_expand_conv"), part("_bn0"));
-            let dims = [inner, channels_in, 1, 1];
-            y = self.conv(&y, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
-            y = self.relu6(&y);
-        }
+        let mut y = self.expanded(index, block, x)?;
         taps.expansions.push(y.clone());
         let (name, norm) = (part("_depthwise_conv"), part("_bn1"));
         let dims = [inner, 1, kernel, kernel];
@@ -131,6 +127,17 @@ impl Network<'_> {
         }
         taps.outputs.push(y.clone());
         Ok(y)
+    }
+
+    /// Adds the expansion of a block, where it has one, and returns its output.
+    fn expanded(&mut self, index: usize, block: &Block, x: &str) -> Result<String, ModelError> {
+        if block.expansion == 1 {
+            return Ok(x.to_owned());
+        }
+        let (name, norm) = (format!("_blocks.{index}._expand_conv"), format!("_blocks.{index}._bn0"));
+        let dims = [block.channels_in * block.expansion, block.channels_in, 1, 1];
+        let y = self.conv(x, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
+        Ok(self.relu6(&y))
     }
 
     /// Adds a convolution and returns its output.
@@ -165,6 +172,7 @@ impl Network<'_> {
         let coarse = [self.halved(&taps.outputs[4]), taps.outputs[7].clone(), taps.outputs[10].clone()];
         self.output(OUTPUTS[0], ["fine_rows", "fine_cols"], &fine);
         self.output(OUTPUTS[1], ["coarse_rows", "coarse_cols"], &coarse);
+        self.output(OUTPUTS[2], ["deep_rows", "deep_cols"], &taps.expansions[11..]);
     }
 
     /// Adds the mean of every 2 x 2 cells.

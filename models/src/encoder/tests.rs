@@ -2,7 +2,8 @@ use cameras::FrameId;
 
 use super::*;
 use crate::{
-    bank::{BankOptions, Enrolment},
+    Gate as _,
+    bank::{BankOptions, Enrolment, Surface},
     bundle::{Bundle, Role},
     cache::Cache,
 };
@@ -66,11 +67,17 @@ fn features_are_those_of_the_reference() {
             norm: 644.780_172,
             sums: [-372.7935, -672.4232, -2.7515, -38.4432, -181.9589, -236.8968, 80.4265, -14.4103],
         },
+        Case {
+            shape: [6, 8, 672],
+            norm: 108.197_191,
+            sums: [52.5264, 238.8011, 16.7411, -150.4138, -98.7943, 16.5531, -12.3834, -24.4171],
+        },
     ];
     let Some(mut encoder) = encoder(111) else { return };
     let frame = pattern(0);
-    assert_eq!(encoder.input_size(frame.size()), frame.size());
+    assert_eq!(encoder.input_size(frame.size(), 1.0), frame.size());
     let features = encoder.encode(&frame).unwrap();
+    assert_eq!(features.maps.len(), cases.len());
     for (map, Case { shape, norm, sums }) in features.maps.iter().zip(cases) {
         assert_eq!([map.rows, map.cols, map.dim], shape);
         let found_norm = map.values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
@@ -86,12 +93,11 @@ fn features_are_those_of_the_reference() {
 #[test]
 fn enrols_frames_and_reports_progress_and_mixed_sizes() {
     let Some(mut encoder) = encoder(96) else { return };
-    let mut enrolment = Enrolment::new(BankOptions::default());
-    for shift in 0..3 {
-        enrolment.add(&encoder, &pattern(shift));
-    }
-    assert_eq!(enrolment.mixed_sizes(), None);
-    enrolment.add(&encoder, &frame(Size::new(40, 30), vec![90; 40 * 30 * 3]));
+    let mut golden: Vec<_> = (0..3).map(pattern).collect();
+    let options = BankOptions::default();
+    assert_eq!(Enrolment::new(options, &encoder, &golden).mixed_sizes(), None);
+    golden.push(frame(Size::new(40, 30), vec![90; 40 * 30 * 3]));
+    let enrolment = Enrolment::new(options, &encoder, &golden);
     let sentence = enrolment.mixed_sizes().unwrap();
     assert!(sentence.contains("2 sizes, from 40 x 30 to 128 x 96"), "{sentence}");
     let mut steps = Vec::new();
@@ -110,10 +116,27 @@ fn enrols_frames_and_reports_progress_and_mixed_sizes() {
 #[test]
 fn refuses_too_few_golden_images() {
     let Some(mut encoder) = encoder(96) else { return };
-    let mut enrolment = Enrolment::new(BankOptions::default());
-    let message = "golden images: expected 2 or more, to compare each with the others, found 1";
-    enrolment.add(&encoder, &pattern(0));
-    assert_eq!(enrolment.finish(&mut encoder, |_, _| ()).unwrap_err().to_string(), message);
+    for (surface, least) in [(Surface::Alike, 2), (Surface::Varied, 3)] {
+        let golden: Vec<_> = (1..least).map(pattern).collect();
+        let options = BankOptions { surface, ..BankOptions::default() };
+        let error = Enrolment::new(options, &encoder, &golden).finish(&mut encoder, |_, _| ()).unwrap_err().to_string();
+        let found = least - 1;
+        let message =
+            format!("golden images: expected {least} or more, to compare each with the others, found {found}");
+        assert_eq!(error, message);
+    }
+}
+
+#[test]
+fn a_varied_surface_is_judged_by_three_images() {
+    let Some(mut encoder) = encoder(96) else { return };
+    let golden: Vec<_> = (0..3).map(pattern).collect();
+    let options = BankOptions { surface: Surface::Varied, ..BankOptions::default() };
+    let mut bank = Enrolment::new(options, &encoder, &golden).finish(&mut encoder, |_, _| ()).unwrap();
+    let features = encoder.encode_at(&golden[0], bank.magnification()).unwrap();
+    let reading = bank.judge(&golden[0], Some(&features)).unwrap();
+    assert!(!reading.is_suspect() && reading.threshold.is_finite(), "{} {}", reading.score, reading.threshold);
+    assert_eq!(reading.heat_map.size, Size::new(features.maps[0].cols as u32, features.maps[0].rows as u32));
 }
 
 #[test]
@@ -122,9 +145,16 @@ fn scales_any_shape_to_the_same_number_of_pixels() {
     for (size, expected) in
         [((300, 300), (320, 320)), ((1024, 429), (480, 192)), ((1, 1), (320, 320)), ((40_000, 1), (1280, 64))]
     {
-        let found = encoder.input_size(Size::new(size.0, size.1));
-        assert_eq!((found.width_px, found.height_px), expected, "{size:?}");
+        let size = Size::new(size.0, size.1);
+        let found = encoder.input_size(size, encoder.magnification(&[size]));
+        assert_eq!((found.width_px, found.height_px), expected, "{size}");
     }
+    let sizes = [Size::new(100, 100), Size::new(640, 640), Size::new(9000, 9000)];
+    let magnification = encoder.magnification(&sizes);
+    assert!((magnification - 0.5).abs() < 1e-12, "the middle size takes the resolution");
+    let inputs = sizes.map(|size| encoder.input_size(size, magnification).width_px);
+    assert_eq!(inputs, [64, 320, 640], "the largest has at most four times the pixels");
+    assert!((encoder.magnification(&[]) - 1.0).abs() < f64::EPSILON);
 }
 
 #[test]

@@ -115,10 +115,7 @@ impl EnrollArgs {
         }
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let encoder = kit.encoder(self.bank.resolution)?;
-        let mut enrolment = Enrolment::new(self.bank.options());
-        for frame in golden {
-            enrolment.add(encoder, frame);
-        }
+        let enrolment = Enrolment::new(self.bank.options(), encoder, golden);
         if let Some(warning) = enrolment.mixed_sizes() {
             warn!("{warning}");
         }

@@ -86,8 +86,8 @@ impl<F: FnMut(u64) -> Result<f32, ModelError> + Send> Gate for Numbered<F> {
         Ok(GateReading { score, threshold: 1.0, p_value: Some(0.5), heat_map, regions: Vec::new() })
     }
 
-    fn needs_features(&self) -> bool {
-        false
+    fn magnification(&self) -> Option<f64> {
+        None
     }
 }
 

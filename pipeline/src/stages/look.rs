@@ -77,10 +77,10 @@ impl Look {
         let Some(gate) = self.gates[inspection.captured.station.index].as_mut() else { return Ok(()) };
         let Some(frame) = inspection.frame_to_judge().cloned() else { return Ok(()) };
         let mut features = None;
-        if gate.needs_features() {
+        if let Some(magnification) = gate.magnification() {
             let started = Instant::now();
             let encoder = self.encoder.as_mut().ok_or_else(|| ("encode", NoEncoder.into()))?;
-            features = Some(encoder.encode(&frame).map_err(|error| ("encode", error))?);
+            features = Some(encoder.encode(&frame, magnification).map_err(|error| ("encode", error))?);
             inspection.timing.encode = Some(millis(started.elapsed()));
         }
         let started = Instant::now();

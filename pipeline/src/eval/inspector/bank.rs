@@ -28,10 +28,7 @@ impl Inspector for BankInspector {
     }
 
     fn enroll(&mut self, golden: &[Frame]) -> Result<(), ModelError> {
-        let mut enrolment = Enrolment::new(self.options);
-        for frame in golden {
-            enrolment.add(&self.encoder, frame);
-        }
+        let enrolment = Enrolment::new(self.options, &self.encoder, golden);
         self.bank = Some(enrolment.finish(&mut self.encoder, |_, _| {})?);
         Ok(())
     }
@@ -42,7 +39,7 @@ impl Inspector for BankInspector {
 
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
         let bank = self.bank.as_mut().ok_or_else(nothing_learned)?;
-        let features = self.encoder.encode(frame)?;
+        let features = self.encoder.encode_at(frame, bank.magnification())?;
         bank.judge(frame, Some(&features))
     }
 }

@@ -49,7 +49,11 @@ impl Inspector for StationInspector {
     }
 
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
-        let features = self.encoder.as_mut().map(|encoder| encoder.encode(frame)).transpose()?;
-        self.reference.gate.judge(frame, features.as_ref())
+        let gate = &mut self.reference.gate;
+        let features = match (&mut self.encoder, gate.magnification()) {
+            (Some(encoder), Some(magnification)) => Some(encoder.encode_at(frame, magnification)?),
+            _ => None,
+        };
+        gate.judge(frame, features.as_ref())
     }
 }
