@@ -6,7 +6,8 @@ use benches::{SIDE_PX, golden, group, run};
 use cameras::{Frame, Rect, Size};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use models::{
-    GateReading, HeatMap, Region, bundle::Bundle, cache::Cache, decoder::DecoderOptions, language::LanguageModel,
+    GateReading, HeatMap, Region, bundle::Bundle, cache::Cache, decoder::DecoderOptions, generate::Reading,
+    language::LanguageModel,
 };
 use pipeline::{
     describe::{Describer, ModelAuthor},
@@ -46,7 +47,9 @@ fn language_model() -> anyhow::Result<LanguageModel> {
 
 fn prefill(group: &mut BenchmarkGroup<'_, WallTime>, model: &mut LanguageModel) -> anyhow::Result<()> {
     // The prompts differ in their first token, so that nothing is kept from one to the next.
-    let prompts = [100, 101].map(|first| (first..).step_by(2).take(PROMPT_TOKENS as usize).collect::<Vec<u32>>());
+    let prompts = [100, 101]
+        .map(|first| (first..).step_by(2).take(PROMPT_TOKENS as usize).collect::<Vec<u32>>())
+        .map(Reading::from);
     model.generator.logits(&prompts[0])?;
     let mut turns = prompts.iter().cycle();
     group.throughput(Throughput::Elements(PROMPT_TOKENS.into()));
@@ -62,12 +65,13 @@ fn prefill(group: &mut BenchmarkGroup<'_, WallTime>, model: &mut LanguageModel) 
 fn decode(group: &mut BenchmarkGroup<'_, WallTime>, model: &mut LanguageModel) -> anyhow::Result<()> {
     let start = PROMPT_TOKENS as usize;
     let text: Vec<u32> = (100..).take(start + DECODED_TOKENS).collect();
-    model.generator.logits(&text)?;
+    let starts: Vec<Reading> = (start..start + DECODED_TOKENS).map(|end| text[..=end].to_vec().into()).collect();
+    model.generator.logits(&text.into())?;
     group.throughput(Throughput::Elements(DECODED_TOKENS as u64));
     group.bench_function("decode 32 tokens", |b| {
         b.iter(|| {
-            for end in start..start + DECODED_TOKENS {
-                model.generator.logits(&text[..=end]).expect("this text was read before");
+            for text in &starts {
+                model.generator.logits(text).expect("this text was read before");
             }
         });
     });

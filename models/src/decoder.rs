@@ -7,7 +7,7 @@ mod llama;
 mod rotation;
 mod weights;
 
-use crate::ModelError;
+use crate::{ModelError, kernels::Linear};
 
 pub use crate::kernels::Storage;
 pub use config::{DecoderConfig, Rotary};
@@ -25,6 +25,12 @@ pub enum Input<'a> {
 
 /// A decoder with a cache of what it has read.
 pub trait TextDecoder: Send {
+    /// Returns the embeddings of tokens, `[tokens, hidden]`, row-major.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary.
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError>;
+
     /// Reads `input` after what is in the cache and returns the logits `[vocabulary]` of the token that follows.
     ///
     /// # Errors
@@ -59,6 +65,25 @@ impl Default for DecoderOptions {
     fn default() -> Self {
         Self { capacity: 1024, threads: 2, storage: Storage::AsStored }
     }
+}
+
+/// Returns the rows `[tokens, hidden]` of an embedding table.
+fn embed(table: &Linear, config: &DecoderConfig, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+    let DecoderConfig { vocabulary, hidden, .. } = *config;
+    let mut rows = vec![0.0; ids.len() * hidden];
+    for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(hidden)) {
+        if !table.read_row(id as usize, row) {
+            return Err(mismatch("token id", &format!("an id below {vocabulary}"), id));
+        }
+    }
+    Ok(rows)
+}
+
+fn check_capacity(capacity: usize, context: usize) -> Result<(), ModelError> {
+    if (1..=context).contains(&capacity) {
+        return Ok(());
+    }
+    Err(mismatch("decoder capacity", &format!("1 to {context} tokens"), capacity))
 }
 
 fn mismatch(what: &str, expected: &str, found: impl std::fmt::Display) -> ModelError {

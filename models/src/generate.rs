@@ -15,10 +15,13 @@ use crate::{
     tokenizer::TextTokenizer,
 };
 
+mod reading;
 mod sampling;
 
-use sampling::Sampler;
+use reading::Element;
+pub use reading::{FrameFeatures, PlacedFeatures, Reading};
 pub use sampling::Sampling;
+use sampling::{Repetition, Sampler};
 
 /// How a text is generated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +31,33 @@ pub struct GenerateOptions {
     pub max_new_tokens: usize,
     /// How a token is chosen from its probabilities.
     pub sampling: Sampling,
+    /// What the wish for tokens that were read or written before is divided by; 1 changes nothing, 1.1 to 1.3 ends the
+    /// loops that small models fall into (Keskar et al., arXiv 1909.05858, section 4.1).
+    pub repetition_penalty: f32,
+}
+
+impl GenerateOptions {
+    /// Returns options under which the likeliest of at most `max_new_tokens` tokens are chosen.
+    pub const fn greedy(max_new_tokens: usize) -> Self {
+        Self { max_new_tokens, sampling: Sampling::Greedy, repetition_penalty: 1.0 }
+    }
+}
+
+/// Who looks on while a text is written.
+pub trait Watch {
+    /// Returns whether to stop; asked before each step of the model.
+    fn is_cancelled(&self) -> bool;
+
+    /// Is told the tokens that were just appended, chosen and forced.
+    fn appended(&mut self, ids: &[u32]) {
+        _ = ids;
+    }
+}
+
+impl Watch for &AtomicBool {
+    fn is_cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a text ended.
@@ -71,14 +101,14 @@ pub struct Generation {
 pub struct Generator<D> {
     decoder: D,
     tokenizer: Arc<TextTokenizer>,
-    resident: Vec<u32>,
+    resident: Vec<Element>,
 }
 
 /// A text under way.
 struct Draft<'a> {
     state: Option<GrammarState>,
     sampler: Sampler,
-    cancelled: &'a AtomicBool,
+    watch: &'a mut dyn Watch,
     ids: Vec<u32>,
     sampled: usize,
     budget: usize,
@@ -101,10 +131,9 @@ impl<D: TextDecoder> Generator<D> {
     ///
     /// # Errors
     /// When the prompt is empty, does not fit the decoder, or the decoder fails.
-    pub fn logits(&mut self, prompt: &[u32]) -> Result<&[f32], ModelError> {
-        self.reuse(prompt);
-        let start = self.resident.len();
-        self.read(&prompt[start..])
+    pub fn logits(&mut self, prompt: &Reading) -> Result<&[f32], ModelError> {
+        let start = self.reuse(prompt);
+        self.read_from(prompt, start)
     }
 
     /// Returns what follows `prompt`. Under a grammar the text always satisfies it, however it ended.
@@ -113,16 +142,18 @@ impl<D: TextDecoder> Generator<D> {
     /// When the prompt is empty or does not fit the decoder, the grammar has no end, or the decoder fails.
     pub fn generate(
         &mut self,
-        prompt: &[u32],
+        prompt: &Reading,
         grammar: Option<&Grammar>,
         options: GenerateOptions,
-        cancelled: &AtomicBool,
+        watch: &mut dyn Watch,
     ) -> Result<Generation, ModelError> {
         let started = Instant::now();
         let reused_tokens = self.reuse(prompt);
-        let mut draft = Draft::new(grammar, options, cancelled);
+        let mut draft = Draft::new((prompt, grammar), options, watch);
         let forced = draft.force();
-        let mut logits = self.read(&[&prompt[reused_tokens..], &forced].concat())?.to_vec();
+        let mut opening = prompt.clone();
+        opening.extend(&forced);
+        let mut logits = self.read_from(&opening, reused_tokens)?.to_vec();
         let prefill = started.elapsed();
         let stop = loop {
             if let Some(stop) = draft.must_stop() {
@@ -156,8 +187,8 @@ impl<D: TextDecoder> Generator<D> {
 
     /// Makes the decoder forget what `prompt` does not start with; returns how many of its tokens remain. At least one token
     /// is left to read, because its logits are wanted.
-    fn reuse(&mut self, prompt: &[u32]) -> usize {
-        let shared = self.resident.iter().zip(prompt).take_while(|(old, new)| old == new).count();
+    fn reuse(&mut self, prompt: &Reading) -> usize {
+        let shared = self.resident.iter().zip(&prompt.elements()).take_while(|(old, new)| old == new).count();
         let kept = shared.min(prompt.len().saturating_sub(1));
         self.decoder.truncate(kept);
         self.resident.truncate(kept);
@@ -166,7 +197,18 @@ impl<D: TextDecoder> Generator<D> {
 
     fn read(&mut self, tokens: &[u32]) -> Result<&[f32], ModelError> {
         let logits = self.decoder.extend(Input::Tokens(tokens))?;
-        self.resident.extend_from_slice(tokens);
+        self.resident.extend(tokens.iter().copied().map(Element::Token));
+        Ok(logits)
+    }
+
+    /// Reads what `prompt` holds from position `start` on, in one go.
+    fn read_from(&mut self, prompt: &Reading, start: usize) -> Result<&[f32], ModelError> {
+        if !prompt.has_images_from(start) {
+            return self.read(&prompt.ids()[start..]);
+        }
+        let rows = prompt.embeddings(start, &self.decoder)?;
+        let logits = self.decoder.extend(Input::Embeddings(&rows))?;
+        self.resident.extend_from_slice(&prompt.elements()[start..]);
         Ok(logits)
     }
 }
@@ -177,11 +219,15 @@ struct Finished {
 }
 
 impl<'a> Draft<'a> {
-    fn new(grammar: Option<&Grammar>, options: GenerateOptions, cancelled: &'a AtomicBool) -> Self {
+    fn new(
+        (prompt, grammar): (&Reading, Option<&Grammar>),
+        options: GenerateOptions,
+        watch: &'a mut dyn Watch,
+    ) -> Self {
         Self {
             state: grammar.map(Grammar::start),
-            sampler: Sampler::new(options.sampling),
-            cancelled,
+            sampler: Sampler::new(options.sampling, Repetition::new(options.repetition_penalty, prompt.ids())),
+            watch,
             ids: Vec::new(),
             sampled: 0,
             budget: options.max_new_tokens,
@@ -191,8 +237,16 @@ impl<'a> Draft<'a> {
     /// Appends and returns what the grammar forces now.
     fn force(&mut self) -> Vec<u32> {
         let forced = self.state.as_mut().map(GrammarState::consume_forced).unwrap_or_default();
-        self.ids.extend_from_slice(&forced);
+        self.append(&forced);
         forced
+    }
+
+    fn append(&mut self, ids: &[u32]) {
+        self.ids.extend_from_slice(ids);
+        self.sampler.note(ids);
+        if !ids.is_empty() {
+            self.watch.appended(ids);
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -202,7 +256,7 @@ impl<'a> Draft<'a> {
     fn must_stop(&self) -> Option<Stop> {
         if self.is_finished() {
             Some(Stop::Complete)
-        } else if self.cancelled.load(Ordering::Relaxed) {
+        } else if self.watch.is_cancelled() {
             Some(Stop::Cancelled)
         } else {
             (self.sampled >= self.budget).then_some(Stop::Budget)
@@ -212,6 +266,7 @@ impl<'a> Draft<'a> {
     /// Chooses a token and appends it with all that the grammar then forces; returns what was appended, nothing at the
     /// end of the turn.
     fn choose(&mut self, logits: &mut [f32], tokenizer: &TextTokenizer) -> Result<Vec<u32>, ModelError> {
+        self.sampler.discourage(logits);
         if let Some(state) = &mut self.state {
             let allowed = state.allowed()?;
             allowed.iter_unset_entries(|id| logits.get_mut(id).map_or((), |logit| *logit = f32::NEG_INFINITY));
@@ -224,7 +279,7 @@ impl<'a> Draft<'a> {
             state.consume(token)?;
         }
         self.sampled += 1;
-        self.ids.push(token);
+        self.append(&[token]);
         let mut fresh = vec![token];
         fresh.extend(self.force());
         Ok(fresh)
@@ -233,7 +288,8 @@ impl<'a> Draft<'a> {
     /// Closes the text where a grammar is not yet satisfied.
     fn finish(mut self) -> Result<Finished, ModelError> {
         if let Some(state) = &mut self.state {
-            self.ids.extend(state.close()?);
+            let closing = state.close()?;
+            self.append(&closing);
         }
         Ok(Finished { all: self.ids, sampled: self.sampled })
     }

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::{
         bundle::DEFAULT_BUNDLE,
-        generate::{GenerateOptions, Sampling},
+        generate::{GenerateOptions, Reading},
     };
 
     #[test]
@@ -66,13 +66,14 @@ mod tests {
         });
         let grammar = model.grammars.json(&schema).unwrap();
         let prompt = model.generator.tokenizer().chat("You report defects.", "A casting has a round hole.").unwrap();
-        let options = GenerateOptions { max_new_tokens: 24, sampling: Sampling::Greedy };
-        let first = model.generator.generate(&prompt, Some(&grammar), options, &AtomicBool::new(false)).unwrap();
+        let prompt = Reading::from(prompt);
+        let options = GenerateOptions::greedy(24);
+        let first = model.generator.generate(&prompt, Some(&grammar), options, &mut &AtomicBool::new(false)).unwrap();
         let report: Value = serde_json::from_str(&first.text).unwrap();
         assert_eq!(report["defect"], "hole", "{}", first.text);
         assert!(first.forced_tokens >= 8 && first.sampled_tokens <= 24, "{first:?}");
         // The same order again reads one token of the prompt and gives the same text.
-        let second = model.generator.generate(&prompt, Some(&grammar), options, &AtomicBool::new(false)).unwrap();
+        let second = model.generator.generate(&prompt, Some(&grammar), options, &mut &AtomicBool::new(false)).unwrap();
         assert_eq!((second.text, second.reused_tokens), (first.text, prompt.len() - 1));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
 use super::{
     DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder,
     attention::{HeadCache, Queries, attend},
+    check_capacity, embed,
     layers::{Layer, Packed},
     mismatch,
     rotation::Rotation,
@@ -93,21 +94,6 @@ impl LlamaDecoder {
         layers.chain([&self.embedding]).chain(&self.head).map(Linear::weight_bytes).sum()
     }
 
-    /// Returns the embeddings of tokens, `[tokens, hidden]`, row-major.
-    ///
-    /// # Errors
-    /// When an id is outside the vocabulary.
-    pub fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let DecoderConfig { vocabulary, hidden, .. } = self.config;
-        let mut rows = vec![0.0; ids.len() * hidden];
-        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(hidden)) {
-            if !self.embedding.read_row(id as usize, row) {
-                return Err(mismatch("token id", &format!("an id below {vocabulary}"), id));
-            }
-        }
-        Ok(rows)
-    }
-
     /// Reads the rows `[tokens, hidden]` after what is in the cache; `logits` are asked for at the end of the last chunk.
     fn read(&mut self, mut rows: Vec<f32>) {
         let hidden = self.config.hidden;
@@ -189,6 +175,10 @@ impl LlamaDecoder {
 }
 
 impl TextDecoder for LlamaDecoder {
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        embed(&self.embedding, &self.config, ids)
+    }
+
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
         let rows = match input {
             Input::Tokens(ids) => self.embed(ids)?,
@@ -230,11 +220,4 @@ fn norm_rows(simd: Simd, rows: &[f32], norm: (&[f32], f32)) -> Vec<f32> {
         rms_norm(simd, row, norm, out);
     }
     normed
-}
-
-fn check_capacity(capacity: usize, context: usize) -> Result<(), ModelError> {
-    if (1..=context).contains(&capacity) {
-        return Ok(());
-    }
-    Err(mismatch("decoder capacity", &format!("1 to {context} tokens"), capacity))
 }

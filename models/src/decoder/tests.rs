@@ -31,14 +31,14 @@ struct Reference {
 
 /// A prompt and the reference implementation's greedy answer, with the margin between the two best logits at each step.
 #[derive(serde::Deserialize)]
-struct Case {
+pub(super) struct Case {
     prompt_ids: Vec<u32>,
-    greedy_ids: Vec<u32>,
+    pub(super) greedy_ids: Vec<u32>,
     margins: Vec<f32>,
     first_top5: Vec<(u32, f32)>,
 }
 
-fn reference() -> Vec<Case> {
+pub(super) fn reference() -> Vec<Case> {
     let text = include_str!("../../tests/fixtures/decoder_reference.json");
     serde_json::from_str::<Reference>(text).unwrap().cases
 }
@@ -49,7 +49,7 @@ fn best(logits: &[f32]) -> u32 {
 
 /// Feeds the reference's own tokens, so that one near-tie does not hide what follows. Returns the steps at which the
 /// decoder prefers another token, each with how much the reference preferred its own.
-fn flips(decoder: &mut LlamaDecoder, case: &Case) -> Vec<(usize, f32)> {
+pub(super) fn flips(decoder: &mut impl TextDecoder, case: &Case) -> Vec<(usize, f32)> {
     decoder.truncate(0);
     let mut logits = decoder.extend(Input::Tokens(&case.prompt_ids)).unwrap();
     let mut flips = Vec::new();

@@ -21,6 +21,10 @@ impl Stubborn {
 }
 
 impl TextDecoder for Stubborn {
+    fn embed(&self, _: &[u32]) -> Result<Vec<f32>, ModelError> {
+        panic!("only tokens")
+    }
+
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
         let Input::Tokens(tokens) = input else { panic!("only tokens") };
         assert!(!tokens.is_empty() && self.position + tokens.len() <= self.capacity);
@@ -78,7 +82,7 @@ fn assert_satisfies_schema(text: &str) {
 }
 
 fn greedy(max_new_tokens: usize) -> GenerateOptions {
-    GenerateOptions { max_new_tokens, sampling: Sampling::Greedy }
+    GenerateOptions::greedy(max_new_tokens)
 }
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -92,7 +96,8 @@ fn stays_valid_whatever_the_model_wants_and_whenever_it_ends() {
     for wish in ["a", "\\\"", "\\u", "🔧", "\"}]", "{[", "9876543210", " ,", "the the"] {
         let mut generator = Generator::new(Stubborn::new(&tokenizer, wish), Arc::clone(&tokenizer));
         for budget in (0..24).chain([60, 200]) {
-            let generation = generator.generate(&prompt, Some(&grammar), greedy(budget), &NEVER).unwrap();
+            let generation =
+                generator.generate(&prompt.clone().into(), Some(&grammar), greedy(budget), &mut &NEVER).unwrap();
             assert_satisfies_schema(&generation.text);
             assert!(generation.sampled_tokens <= budget, "{wish:?}: {} of {budget}", generation.sampled_tokens);
             assert_eq!(generation.sampled_tokens + generation.forced_tokens, generation.ids.len());
@@ -107,10 +112,11 @@ fn stays_valid_when_the_decoder_is_full_or_the_caller_cancels() {
     let prompt = tokenizer.chat("s", "u").unwrap();
     let decoder = Stubborn { capacity: prompt.len() + 20, ..Stubborn::new(&tokenizer, "a") };
     let mut generator = Generator::new(decoder, Arc::clone(&tokenizer));
-    let full = generator.generate(&prompt, Some(&grammar), greedy(500), &NEVER).unwrap();
+    let full = generator.generate(&prompt.clone().into(), Some(&grammar), greedy(500), &mut &NEVER).unwrap();
     assert_eq!(full.stop, Stop::Budget);
     assert_satisfies_schema(&full.text);
-    let cancelled = generator.generate(&prompt, Some(&grammar), greedy(500), &AtomicBool::new(true)).unwrap();
+    let cancelled =
+        generator.generate(&prompt.clone().into(), Some(&grammar), greedy(500), &mut &AtomicBool::new(true)).unwrap();
     assert_eq!((cancelled.stop, cancelled.sampled_tokens), (Stop::Cancelled, 0));
     assert_satisfies_schema(&cancelled.text);
 }
@@ -121,7 +127,7 @@ fn reads_forced_tokens_in_one_step_and_does_not_sample_them() {
     let fixed = json!({"type": "object", "properties": {"certain": {"type": "boolean"}}, "required": ["certain"], "additionalProperties": false});
     let grammar = GrammarCompiler::new(Arc::clone(&tokenizer)).unwrap().json(&fixed).unwrap();
     let mut generator = Generator::new(Stubborn::new(&tokenizer, "t"), Arc::clone(&tokenizer));
-    let generation = generator.generate(&[5], Some(&grammar), greedy(50), &NEVER).unwrap();
+    let generation = generator.generate(&vec![5].into(), Some(&grammar), greedy(50), &mut &NEVER).unwrap();
     assert_eq!((generation.text.as_str(), generation.stop), (r#"{"certain": true}"#, Stop::Complete));
     // Between `true` and `false` there is one choice; the rest has no alternative.
     assert_eq!(generation.sampled_tokens, 1);
@@ -135,14 +141,14 @@ fn computes_a_common_prefix_once() {
     let (first, second) =
         (tokenizer.chat("long instruction", "one").unwrap(), tokenizer.chat("long instruction", "two").unwrap());
     let shared = first.iter().zip(&second).take_while(|(left, right)| left == right).count();
-    generator.generate(&first, None, greedy(5), &NEVER).unwrap();
+    generator.generate(&first.clone().into(), None, greedy(5), &mut &NEVER).unwrap();
     let before = generator.decoder.read;
-    let generation = generator.generate(&second, None, greedy(0), &NEVER).unwrap();
+    let generation = generator.generate(&second.clone().into(), None, greedy(0), &mut &NEVER).unwrap();
     assert_eq!(generation.reused_tokens, shared);
     assert_eq!(generator.decoder.read - before, second.len() - shared);
     // The same prompt again: only its last token, whose logits are wanted.
     let before = generator.decoder.read;
-    generator.logits(&second).unwrap();
+    generator.logits(&second.clone().into()).unwrap();
     assert_eq!(generator.decoder.read - before, 1);
 }
 
@@ -150,7 +156,7 @@ fn computes_a_common_prefix_once() {
 fn generates_free_text_until_the_budget() {
     let tokenizer = Arc::new(tiny());
     let mut generator = Generator::new(Stubborn::new(&tokenizer, "a"), Arc::clone(&tokenizer));
-    let generation = generator.generate(&[5, 6], None, greedy(4), &NEVER).unwrap();
+    let generation = generator.generate(&vec![5, 6].into(), None, greedy(4), &mut &NEVER).unwrap();
     assert_eq!((generation.text.as_str(), generation.stop, generation.prompt_tokens), ("aaaa", Stop::Budget, 2));
 }
 
@@ -160,7 +166,7 @@ fn follows_a_pattern_and_refuses_what_nothing_satisfies() {
     let compiler = GrammarCompiler::new(Arc::clone(&tokenizer)).unwrap();
     let grammar = compiler.json(&json!({"type": "string", "pattern": "^(yes|no), [a-c]{2,4}$"})).unwrap();
     let mut generator = Generator::new(Stubborn::new(&tokenizer, "nb"), Arc::clone(&tokenizer));
-    let generation = generator.generate(&[5], Some(&grammar), greedy(3), &NEVER).unwrap();
+    let generation = generator.generate(&vec![5].into(), Some(&grammar), greedy(3), &mut &NEVER).unwrap();
     assert_eq!(generation.text, r#""no, bb""#);
     assert!(compiler.json(&json!({"type": "string", "minLength": 5, "maxLength": 1})).is_err());
     assert!(compiler.json(&json!({"type": "colour"})).is_err());

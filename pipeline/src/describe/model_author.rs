@@ -2,10 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use models::{
-    generate::{GenerateOptions, Sampling},
-    language::LanguageModel,
-};
+use models::{generate::GenerateOptions, language::LanguageModel};
 use serde_json::json;
 
 use super::author::{Author, Order, Written};
@@ -38,8 +35,8 @@ impl Author for ModelAuthor {
         });
         let grammar = grammars.json(&schema)?;
         let prompt = generator.tokenizer().chat(&order.system, &order.user)?;
-        let options = GenerateOptions { max_new_tokens: BUDGET_TOKENS, sampling: Sampling::Greedy };
-        let generation = generator.generate(&prompt, Some(&grammar), options, &AtomicBool::new(false))?;
+        let options = GenerateOptions::greedy(BUDGET_TOKENS);
+        let generation = generator.generate(&prompt.into(), Some(&grammar), options, &mut &AtomicBool::new(false))?;
         Ok(Written {
             tokens_in: generation.prompt_tokens as u32,
             tokens_out: generation.ids.len() as u32,
