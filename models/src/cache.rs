@@ -81,6 +81,11 @@ impl Cache {
         root.map(Self::at).ok_or(ModelError::NoCacheFolder)
     }
 
+    /// Returns the folder for graphs that Loupe has built.
+    pub fn graphs(&self) -> PathBuf {
+        self.root.join("graphs")
+    }
+
     /// Returns its folder.
     pub fn root(&self) -> &Path {
         &self.root

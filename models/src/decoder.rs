@@ -4,6 +4,7 @@ mod attention;
 mod config;
 mod layers;
 mod llama;
+pub mod ort;
 mod rotation;
 mod weights;
 

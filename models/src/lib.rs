@@ -15,11 +15,10 @@ mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod grammar;
-#[cfg_attr(not(test), expect(dead_code, reason = "graphs with large constants are kept here as soon as there is one"))]
 mod graph_files;
 pub mod hash;
-mod kernels;
 mod heat_map;
+mod kernels;
 pub mod language;
 mod mapped;
 pub mod matrix;

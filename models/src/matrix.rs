@@ -129,9 +129,35 @@ fn nibbles(bytes: &[u8], scale: f32, offset: f32, out: &mut [f32]) {
     }
 }
 
+/// Returns `matrix`, rows of `row_len`, transposed. Works in squares that fit the cache, since the writes of a plain loop
+/// would each touch another line.
+pub(crate) fn transposed<T: Copy + Default>(matrix: &[T], row_len: usize) -> Vec<T> {
+    const SQUARE: usize = 64;
+    let rows = matrix.len() / row_len;
+    let mut out = vec![T::default(); matrix.len()];
+    for (top, left) in
+        (0..rows).step_by(SQUARE).flat_map(|top| (0..row_len).step_by(SQUARE).map(move |left| (top, left)))
+    {
+        for row in top..rows.min(top + SQUARE) {
+            for column in left..row_len.min(left + SQUARE) {
+                out[column * rows + row] = matrix[row * row_len + column];
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transposes_whole_and_partial_squares() {
+        let (rows, columns) = (70, 130);
+        let matrix: Vec<usize> = (0..rows * columns).collect();
+        let out = transposed(&matrix, columns);
+        assert!((0..matrix.len()).all(|index| out[index % columns * rows + index / columns] == index));
+    }
 
     #[test]
     fn dequantizes_each_format() {
