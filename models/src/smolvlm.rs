@@ -1,8 +1,21 @@
-//! SmolVLM, the small vision-language models of the Idefics3 family: what they are shown and how they are asked.
+//! The `SmolVLM` family: Idefics3 graphs of a `SigLIP`-style vision encoder, a pixel-shuffle connector and a Llama-style
+//! decoder, read from the folders in which they are published.
 
+mod checkpoint;
+mod config;
+mod engine;
 mod json;
 mod processor;
 mod prompt;
+#[cfg(test)]
+pub(crate) mod reference;
+mod seen;
+mod text;
+mod vision;
 
+pub use checkpoint::Checkpoint;
+pub use config::{VisionConfig, VlmConfig};
+pub use engine::{SmolVlm, SmolVlmOptions};
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
+pub use vision::{Precision, VisionEncoder, VisionOptions};

@@ -1,0 +1,43 @@
+//! Times the vision encoder of a `SmolVLM` folder: milliseconds a frame at each precision, medians of five.
+//!
+//! ```sh
+//! ORT_DYLIB_PATH=libonnxruntime.so cargo run --release -p models --example vision_speed -- MODEL_FOLDER GRAPHS [THREADS]
+//! ```
+
+use std::{env, error::Error, path::Path, time::Instant};
+
+use models::{
+    ort_engine::{OrtEngine, SessionConfig},
+    smolvlm::{Checkpoint, Precision, VisionEncoder, VisionOptions, VlmConfig},
+};
+
+const ROUNDS: usize = 5;
+
+#[expect(clippy::print_stdout, reason = "this is a command")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [folder, graphs, rest @ ..] = arguments.as_slice() else {
+        return Err("expected MODEL_FOLDER GRAPHS [THREADS]".into());
+    };
+    let threads = rest.first().map_or(Ok(2), |threads| threads.parse())?;
+    let (folder, graphs) = (Path::new(folder), Path::new(graphs));
+    let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
+    let (weights, config) = (Checkpoint::open(folder)?, VlmConfig::read(folder)?);
+    let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|index| (index * 7 % 251) as u8).collect();
+    for precision in [Precision::F32, Precision::Int8] {
+        let session = SessionConfig { threads, ..SessionConfig::default() };
+        let started = Instant::now();
+        let mut encoder =
+            VisionEncoder::open(&engine, (&weights, &config), graphs, VisionOptions { precision, session })?;
+        let opened = started.elapsed();
+        let mut millis = Vec::new();
+        for _ in 0..ROUNDS {
+            let started = Instant::now();
+            encoder.encode(&frame)?;
+            millis.push(started.elapsed().as_millis());
+        }
+        millis.sort_unstable();
+        println!("{precision:?}: opened in {} ms, a frame in {millis:?} ms", opened.as_millis());
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    ModelError,
+    hash::hexadecimal,
+    mapped,
+    matrix::{Format, Matrix},
+};
+
+/// The weights of a model that is in one file.
+const SINGLE_FILE: &str = "model.safetensors";
+/// Says which tensor is in which of several files.
+const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// The tensors of a model folder, read in place through memory maps.
+#[derive(Debug)]
+pub struct Checkpoint {
+    shards: Vec<Shard>,
+    /// Tensors by name: which shard, and what its header says.
+    tensors: BTreeMap<String, (usize, TensorInfo)>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    map: Mmap,
+    header_len: usize,
+}
+
+#[derive(Debug, Clone)]
+struct TensorInfo {
+    dtype: Dtype,
+    dims: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Returns the tensors of `folder`: of `model.safetensors`, or of the files that `model.safetensors.index.json` names.
+    /// Every size is checked against the length of its file before anything is read.
+    ///
+    /// # Errors
+    /// When a file is absent, cut short or malformed, or the index and the files disagree.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let index = folder.join(INDEX_FILE);
+        if index.is_file() { Self::open_sharded(folder, &index) } else { Self::open_files(&[folder.join(SINGLE_FILE)]) }
+    }
+
+    fn open_sharded(folder: &Path, index: &Path) -> Result<Self, ModelError> {
+        let text = fs::read_to_string(index).map_err(|source| ModelError::Io { path: index.to_owned(), source })?;
+        let Index { weight_map } =
+            serde_json::from_str(&text).map_err(|error| flaw(index, "an index of tensors", &error.to_string()))?;
+        if weight_map.is_empty() {
+            return Err(flaw(index, "an index of tensors", "an empty one"));
+        }
+        let names: BTreeSet<&String> = weight_map.values().collect();
+        if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+            return Err(flaw(index, "names of files in its own folder", name));
+        }
+        let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+        let checkpoint = Self::open_files(&paths)?;
+        for (tensor, file) in &weight_map {
+            let found = checkpoint.tensors.get(tensor).map(|(shard, _)| &checkpoint.shards[*shard].path);
+            if found != Some(&folder.join(file)) {
+                return Err(flaw(
+                    &folder.join(file),
+                    &format!("tensor {tensor}, as {INDEX_FILE} says"),
+                    "no such tensor",
+                ));
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    fn open_files(paths: &[PathBuf]) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        for path in paths {
+            checkpoint.add(path)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), ModelError> {
+        let map = mapped::map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let (header_len, metadata) = SafeTensors::read_metadata(&map)
+            .map_err(|error| flaw(path, "a whole safetensors file", &error.to_string()))?;
+        let data = size_of::<u64>() + header_len;
+        for name in metadata.offset_keys() {
+            let Some(info) = metadata.info(&name) else { continue };
+            let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
+            let info = TensorInfo { dtype: info.dtype, dims: info.shape.clone(), bytes };
+            if let Some((shard, _)) = self.tensors.insert(name.clone(), (self.shards.len(), info)) {
+                let other = self.shards[shard].path.display();
+                return Err(flaw(path, &format!("tensor {name} in one file only"), &format!("it is in {other} too")));
+            }
+        }
+        self.shards.push(Shard { path: path.to_owned(), map, header_len: data });
+        Ok(())
+    }
+
+    /// Returns whether there is a tensor `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Returns the matrix `name`, in place.
+    ///
+    /// # Errors
+    /// When there is no such tensor, its shape is not `[rows, row_len]`, or its type is none of f32, f16 and bf16.
+    pub fn matrix(&self, name: &str, [rows, row_len]: [usize; 2]) -> Result<Matrix<'_>, ModelError> {
+        let (format, data) = self.locate(name, &[rows, row_len])?;
+        Ok(Matrix { rows, row_len, format, data })
+    }
+
+    /// Returns the values of tensor `name`, row-major.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`] for a tensor of any shape, and when a value is not finite.
+    pub fn read(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let (format, data) = self.locate(name, dims)?;
+        let values = Matrix { rows: 1, row_len: dims.iter().product(), format, data }.to_f32();
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(value) => Err(self.flaw(name, "to be finite", &value.to_string())),
+        }
+    }
+
+    /// Returns how and where a tensor of shape `dims` is stored.
+    fn locate(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
+        let expected = format!("of shape {dims:?}");
+        let Some((shard, info)) = self.tensors.get(name) else {
+            return Err(self.flaw(name, &expected, "no such tensor"));
+        };
+        if info.dims != dims {
+            return Err(self.flaw(name, &expected, &format!("{:?}", info.dims)));
+        }
+        let format = match info.dtype {
+            Dtype::F32 => Format::F32,
+            Dtype::F16 => Format::F16,
+            Dtype::BF16 => Format::Bf16,
+            other => return Err(self.flaw(name, "of type F32, F16 or BF16", &format!("{other:?}"))),
+        };
+        Ok((format, &self.shards[*shard].map[info.bytes.clone()]))
+    }
+
+    fn flaw(&self, tensor: &str, expected: &str, found: &str) -> ModelError {
+        let shard = self.tensors.get(tensor).map_or(0, |(shard, _)| *shard);
+        // There is at least one file: opening none is an error.
+        flaw(&self.shards[shard].path, &format!("tensor {tensor} {expected}"), found)
+    }
+
+    /// Returns what tells this checkpoint from another one without reading all of it: SHA-256 in hexadecimal over the
+    /// headers, lengths and modification times of its files.
+    ///
+    /// # Errors
+    /// When a file cannot be examined.
+    pub fn fingerprint(&self) -> Result<String, ModelError> {
+        let mut hash = Sha256::new();
+        for shard in &self.shards {
+            let failed = |source| ModelError::Io { path: shard.path.clone(), source };
+            let modified = fs::metadata(&shard.path).and_then(|metadata| metadata.modified()).map_err(failed)?;
+            hash.update(&shard.map[..shard.header_len]);
+            hash.update(format!("{} {modified:?}", shard.map.len()));
+        }
+        Ok(hexadecimal(&hash.finalize()))
+    }
+}
+
+fn flaw(path: &Path, expected: &str, found: &str) -> ModelError {
+    ModelError::Malformed { path: path.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::{serialize_to_file, tensor::TensorView};
+
+    use super::*;
+
+    fn write(path: &Path, tensors: &[(&str, Dtype, &[usize], &[u8])]) {
+        let views = tensors.iter().map(|&(name, dtype, dims, bytes)| {
+            (name.to_owned(), TensorView::new(dtype, dims.to_vec(), bytes).unwrap())
+        });
+        serialize_to_file(views.collect::<HashMap<_, _>>(), None, path).unwrap();
+    }
+
+    /// 1.5 and -2.0 in three types.
+    const F32: [u8; 8] = [0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0];
+    const F16: [u8; 4] = [0, 0x3e, 0, 0xc0];
+    const BF16: [u8; 4] = [0xc0, 0x3f, 0, 0xc0];
+
+    #[test]
+    fn reads_every_float_type_and_refuses_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let tensors: [(&str, Dtype, &[usize], &[u8]); 5] = [
+            ("a", Dtype::F32, &[1, 2], &F32),
+            ("b", Dtype::F16, &[1, 2], &F16),
+            ("c", Dtype::BF16, &[1, 2], &BF16),
+            ("i", Dtype::I8, &[2], &[1, 2]),
+            ("nan", Dtype::F16, &[2], &[0, 0x3e, 0xff, 0xff]),
+        ];
+        write(&folder.path().join(SINGLE_FILE), &tensors);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        for name in ["a", "b", "c"] {
+            assert_eq!(checkpoint.read(name, &[1, 2]).unwrap(), [1.5, -2.0], "{name}");
+        }
+        let cases = [
+            ("a", &[2][..], "expected tensor a of shape [2], found [1, 2]"),
+            ("z", &[2][..], "expected tensor z of shape [2], found no such tensor"),
+            ("i", &[2][..], "expected tensor i of type F32, F16 or BF16, found I8"),
+            ("nan", &[2][..], "expected tensor nan to be finite, found NaN"),
+        ];
+        for (name, dims, expected) in cases {
+            let error = checkpoint.read(name, dims).unwrap_err().to_string();
+            assert!(error.ends_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn finds_tensors_in_shards_and_says_when_they_disagree() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["1.safetensors", "2.safetensors"].map(|name| folder.path().join(name));
+        write(&first, &[("a", Dtype::F32, &[2], &F32)]);
+        write(&second, &[("b", Dtype::F16, &[2], &F16)]);
+        let index =
+            |map: &str| fs::write(folder.path().join(INDEX_FILE), format!("{{\"weight_map\": {map}}}")).unwrap();
+        index(r#"{"a": "1.safetensors", "b": "2.safetensors"}"#);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!(checkpoint.read("b", &[2]).unwrap(), [1.5, -2.0]);
+        let cases = [
+            (r#"{"a": "2.safetensors", "b": "2.safetensors"}"#, "tensor a, as model.safetensors.index.json says"),
+            (r#"{"a": "1.safetensors", "b": "3.safetensors"}"#, "3.safetensors: "),
+            (r#"{"a": "../1.safetensors"}"#, "names of files in its own folder, found ../1.safetensors"),
+            ("[]", "expected an index of tensors"),
+            ("{}", "expected an index of tensors, found an empty one"),
+        ];
+        for (map, expected) in cases {
+            index(map);
+            let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        write(&second, &[("a", Dtype::F32, &[2], &F32)]);
+        index(r#"{"a": "1.safetensors", "x": "2.safetensors"}"#);
+        let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("expected tensor a in one file only"), "{error}");
+    }
+
+    #[test]
+    fn refuses_what_is_cut_short_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SINGLE_FILE);
+        write(&path, &[("a", Dtype::F32, &[2], &F32)]);
+        let whole = fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            fs::write(&path, &whole[..len]).unwrap();
+            let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("model.safetensors"), "{len}: {error}");
+        }
+        fs::write(&path, [&[0xff; 8][..], &whole[8..]].concat()).unwrap();
+        assert!(Checkpoint::open(folder.path()).unwrap_err().to_string().contains("a whole safetensors file"));
+    }
+}

@@ -1,0 +1,182 @@
+use serde::Deserialize;
+
+use crate::decoder::{DecoderConfig, Rotary};
+
+use super::{VisionConfig, VlmConfig};
+
+/// Both names under which the family's one graph was published.
+const MODEL_TYPES: [&str; 2] = ["idefics3", "smolvlm"];
+/// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, the only activation of the family's vision encoders.
+const ACTIVATION: &str = "gelu_pytorch_tanh";
+/// The text decoders that the graph covers, by `text_config.model_type`; the second is an early name of the first.
+const TEXT_TYPES: [&str; 2] = ["llama", "vllama3"];
+
+/// What is wrong: expected, found.
+pub(super) type Flaw = (String, String);
+
+/// `config.json`. Keys that are absent in some published files have the defaults of the reference implementation, which
+/// are not the sizes of the base encoder; all else must be there.
+#[derive(Debug, Deserialize)]
+pub(super) struct ConfigFile {
+    model_type: String,
+    image_token_id: u32,
+    scale_factor: usize,
+    vision_config: VisionFile,
+    text_config: TextFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct VisionFile {
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    image_size: usize,
+    patch_size: usize,
+    num_channels: usize,
+    hidden_act: String,
+    layer_norm_eps: f32,
+}
+
+impl Default for VisionFile {
+    fn default() -> Self {
+        Self {
+            hidden_size: 1152,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 16,
+            image_size: 224,
+            patch_size: 32,
+            num_channels: 3,
+            hidden_act: ACTIVATION.to_owned(),
+            layer_norm_eps: 1e-6,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct TextFile {
+    model_type: String,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    #[serde(default = "default_heads")]
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    rms_norm_eps: f32,
+    rope_theta: Option<f32>,
+    rope_parameters: Option<RopeFile>,
+}
+
+/// Where transformers 5 keeps the base of the rotary frequencies.
+#[derive(Debug, Deserialize)]
+struct RopeFile {
+    rope_theta: Option<f32>,
+}
+
+/// `SmolVLM2-2.2B` leaves out its 32 heads, the default of the Llama family.
+const fn default_heads() -> usize {
+    32
+}
+
+fn check_kinds(file: &ConfigFile) -> Result<(), Flaw> {
+    let cases = [
+        ("model_type", &MODEL_TYPES[..], &file.model_type),
+        ("text_config.model_type", &TEXT_TYPES[..], &file.text_config.model_type),
+        ("vision_config.hidden_act", &[ACTIVATION][..], &file.vision_config.hidden_act),
+    ];
+    for (key, allowed, found) in cases {
+        if !allowed.contains(&found.as_str()) {
+            return Err((format!("{key} to be {}", allowed.join(" or ")), found.clone()));
+        }
+    }
+    Ok(())
+}
+
+impl ConfigFile {
+    /// Returns the sizes, or what is wrong with them.
+    pub(super) fn sizes(&self) -> Result<VlmConfig, Flaw> {
+        check_kinds(self)?;
+        let config = VlmConfig {
+            vision: self.vision_config.sizes()?,
+            text: self.text_config.sizes()?,
+            shuffle: self.scale_factor,
+            image_token: self.image_token_id,
+        };
+        let side = config.vision.side_patches();
+        expect("scale_factor", config.shuffle, &format!("a divisor of {side} patches"), |it| divides(it, side))?;
+        let vocabulary = config.text.vocabulary;
+        expect("image_token_id", config.image_token, &format!("below {vocabulary}"), |it| (it as usize) < vocabulary)?;
+        Ok(config)
+    }
+}
+
+impl VisionFile {
+    fn sizes(&self) -> Result<VisionConfig, Flaw> {
+        let key = |name: &str| format!("vision_config.{name}");
+        let (hidden, patch) = (self.hidden_size, self.patch_size);
+        expect(&key("num_channels"), self.num_channels, "3", |it| it == 3)?;
+        expect(&key("patch_size"), patch, "1 to 128", |it| (1..=128).contains(&it))?;
+        expect(&key("image_size"), self.image_size, "patch_size to 4096", |it| (patch..=4096).contains(&it))?;
+        expect(&key("num_hidden_layers"), self.num_hidden_layers, "1 to 256", |it| (1..=256).contains(&it))?;
+        expect(&key("hidden_size"), hidden, "1 to 16384", |it| (1..=1 << 14).contains(&it))?;
+        expect(&key("intermediate_size"), self.intermediate_size, "1 to 65536", |it| (1..=1 << 16).contains(&it))?;
+        let heads = self.num_attention_heads;
+        expect(&key("num_attention_heads"), heads, "a divisor of hidden_size", |it| divides(it, hidden))?;
+        expect(&key("layer_norm_eps"), self.layer_norm_eps, "above 0", |it| it > 0.0)?;
+        Ok(VisionConfig {
+            image_px: self.image_size,
+            patch_px: self.patch_size,
+            hidden: self.hidden_size,
+            feed_forward: self.intermediate_size,
+            layers: self.num_hidden_layers,
+            heads,
+            norm_epsilon: self.layer_norm_eps,
+        })
+    }
+}
+
+impl TextFile {
+    fn sizes(&self) -> Result<DecoderConfig, Flaw> {
+        let nested = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        let Some(rope_base) = self.rope_theta.or(nested) else {
+            return Err(("text_config.rope_theta or text_config.rope_parameters.rope_theta".into(), "neither".into()));
+        };
+        let heads = self.num_attention_heads;
+        expect("text_config.num_attention_heads", heads, "above 0", |it| it > 0)?;
+        let config = DecoderConfig {
+            layers: self.num_hidden_layers,
+            hidden: self.hidden_size,
+            feed_forward: self.intermediate_size,
+            heads,
+            kv_heads: self.num_key_value_heads.unwrap_or(heads),
+            head_dim: self.head_dim.unwrap_or(self.hidden_size / heads),
+            vocabulary: self.vocab_size,
+            context: self.max_position_embeddings,
+            rope_base,
+            norm_epsilon: self.rms_norm_eps,
+            rotary: Rotary::Halves,
+        };
+        match config.flaw() {
+            None => Ok(config),
+            Some((size, expected)) => Err((format!("text_config, {size} to be {expected}"), format!("{config:?}"))),
+        }
+    }
+}
+
+fn expect<T: Copy + std::fmt::Display>(
+    key: &str,
+    value: T,
+    expected: &str,
+    holds: impl FnOnce(T) -> bool,
+) -> Result<(), Flaw> {
+    if holds(value) { Ok(()) } else { Err((format!("{key} to be {expected}"), value.to_string())) }
+}
+
+fn divides(divisor: usize, value: usize) -> bool {
+    value > 0 && divisor > 0 && value.is_multiple_of(divisor)
+}

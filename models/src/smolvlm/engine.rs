@@ -1,0 +1,146 @@
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    ModelError,
+    decoder::{DecoderOptions, LlamaDecoder},
+    generate::{Generator, PlacedFeatures, Reading},
+    ort_engine::{OrtEngine, SessionConfig},
+    tokenizer::TextTokenizer,
+};
+
+use super::{
+    Checkpoint, Frames, Precision, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionGeometry,
+    VisionOptions, VlmConfig, seen::SeenFrames, text,
+};
+
+/// The tokenizer of a model folder.
+const TOKENIZER_FILE: &str = "tokenizer.json";
+/// The token that ends an answer. `text_config` of some published files names another one, left over from pre-training.
+const ANSWER_END: &str = "<end_of_utterance>";
+/// Frames whose features are kept: two pictures of 17 frames, at 147 KB a frame for the 256M sizes.
+const KEPT_FRAMES: usize = 34;
+
+/// How a `SmolVLM` is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmolVlmOptions {
+    /// How the matrix products of the vision encoder are computed.
+    pub vision: Precision,
+    /// How the language model is set up. A picture of 17 frames takes 1,141 positions.
+    pub decoder: DecoderOptions,
+    /// Replaces the length that the longer side of a picture is scaled to; fewer tiles at a smaller one.
+    pub longest_edge_px: Option<u32>,
+}
+
+/// A model of the `SmolVLM` family, ready to look and to answer. Owned by one thread.
+#[derive(Debug)]
+pub struct SmolVlm {
+    processor: Processor,
+    vision: VisionEncoder,
+    prompts: PromptBuilder,
+    seen: SeenFrames,
+    /// Writes answers to what [`Self::read`] returns.
+    pub generator: Generator<LlamaDecoder>,
+}
+
+impl SmolVlm {
+    /// Returns the model in `folder`, in the layout in which it is published. The first call for a checkpoint writes the graph of
+    /// its vision encoder to a folder in `graphs`.
+    ///
+    /// # Errors
+    /// When a file is absent or malformed, files disagree with each other, `graphs` cannot be written, or ONNX Runtime
+    /// refuses the graph.
+    pub fn open(engine: &OrtEngine, folder: &Path, graphs: &Path, options: SmolVlmOptions) -> Result<Self, ModelError> {
+        let (config, checkpoint) = (VlmConfig::read(folder)?, Checkpoint::open(folder)?);
+        let processor = Processor::new(settings(folder, &config, options.longest_edge_px)?)?;
+        let tokenizer = Arc::new(TextTokenizer::open(&folder.join(TOKENIZER_FILE), ANSWER_END)?);
+        check_vocabulary(&tokenizer, &config)?;
+        let prompts = PromptBuilder::new(Arc::clone(&tokenizer), config.tokens_per_frame())?;
+        check_image_token(&prompts, &config)?;
+        let session = SessionConfig { threads: options.decoder.threads, ..SessionConfig::default() };
+        let vision = VisionOptions { precision: options.vision, session };
+        let vision = VisionEncoder::open(engine, (&checkpoint, &config), graphs, vision)?;
+        let decoder = LlamaDecoder::new(config.text, &text::weights(&checkpoint, &config.text)?, options.decoder)?;
+        let generator = Generator::new(decoder, tokenizer);
+        Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
+    }
+
+    /// Returns what turns pictures into frames.
+    pub const fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// Returns what the language model reads for a conversation with `pictures`, one for each place in `turns`. Frames that
+    /// were seen shortly before are not encoded again.
+    ///
+    /// # Errors
+    /// When there are more or fewer pictures than places, or encoding fails.
+    pub fn read(&mut self, turns: &[Turn<'_>], pictures: &[Frames]) -> Result<Reading, ModelError> {
+        let cells: Vec<_> = pictures.iter().map(Frames::cells).collect();
+        let prompt = self.prompts.build(turns, &cells)?;
+        let frames: Vec<&[u8]> = pictures.iter().flat_map(Frames::iter).collect();
+        let features = self.seen.features(&frames, &mut self.vision)?;
+        let placed = prompt.frames.into_iter().zip(features).map(|(at, features)| PlacedFeatures { at, features });
+        Reading::new(prompt.ids, placed.collect())
+    }
+
+    /// Returns the probability, 0 to 1, that the answer to `reading` begins with "yes" rather than "no": the share of the
+    /// tokens for "yes" in the probability of both, with and without capital and leading space.
+    ///
+    /// # Errors
+    /// When `reading` does not fit the decoder, or the tokenizer has no single tokens for the words.
+    pub fn yes_probability(&mut self, reading: &Reading) -> Result<f64, ModelError> {
+        let tokenizer = Arc::clone(self.generator.tokenizer());
+        let [yes, no] = [["Yes", " Yes", "yes", " yes"], ["No", " No", "no", " no"]]
+            .map(|words| words.into_iter().filter_map(|word| single_token(&tokenizer, word)).collect::<Vec<_>>());
+        if yes.is_empty() || no.is_empty() {
+            return Err(ModelError::Mismatch {
+                what: "tokenizer".to_owned(),
+                expected: "single tokens for yes and no".to_owned(),
+                found: format!("{} and {}", yes.len(), no.len()),
+            });
+        }
+        let logits = self.generator.logits(reading)?;
+        let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |ids: &[u32]| ids.iter().map(|&id| f64::from(logits[id as usize] - greatest).exp()).sum::<f64>();
+        let (yes, no) = (weight(&yes), weight(&no));
+        Ok(yes / (yes + no))
+    }
+}
+
+fn settings(folder: &Path, config: &VlmConfig, longest_edge_px: Option<u32>) -> Result<ProcessorSettings, ModelError> {
+    // The sizes have been checked to be small.
+    let [image_px, patch_px, shuffle] =
+        [config.vision.image_px, config.vision.patch_px, config.shuffle].map(|size| size as u32);
+    let settings = ProcessorSettings::read(folder, VisionGeometry { image_px, patch_px, shuffle })?;
+    Ok(ProcessorSettings { longest_edge_px: longest_edge_px.unwrap_or(settings.longest_edge_px), ..settings })
+}
+
+fn check_vocabulary(tokenizer: &TextTokenizer, config: &VlmConfig) -> Result<(), ModelError> {
+    let (tokens, rows) = (tokenizer.vocabulary(), config.text.vocabulary);
+    if tokens <= rows {
+        return Ok(());
+    }
+    Err(disagreement("tokens of tokenizer.json", &format!("at most vocab_size, {rows}"), tokens))
+}
+
+fn check_image_token(prompts: &PromptBuilder, config: &VlmConfig) -> Result<(), ModelError> {
+    if prompts.image_token() == config.image_token {
+        return Ok(());
+    }
+    let expected = format!("image_token_id, {}", config.image_token);
+    Err(disagreement("id of <image> in tokenizer.json", &expected, prompts.image_token()))
+}
+
+fn disagreement(what: &str, expected: &str, found: impl std::fmt::Display) -> ModelError {
+    ModelError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_string() }
+}
+
+fn single_token(tokenizer: &TextTokenizer, word: &str) -> Option<u32> {
+    match tokenizer.encode(word).ok()?.as_slice() {
+        &[id] => Some(id),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Checkpoints with the outputs of the reference implementation, for parity tests.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use safetensors::SafeTensors;
+
+/// Names a folder with a checkpoint of full size and `reference.safetensors`.
+const FULL_SIZED_VARIABLE: &str = "LOUPE_SMOLVLM_REFERENCE";
+
+/// Returns the folder of the committed checkpoint.
+pub(crate) fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/smolvlm_tiny")
+}
+
+/// Returns the folder of a checkpoint of full size where the environment names one; prints why not otherwise.
+pub(crate) fn full_sized() -> Option<PathBuf> {
+    let folder = env::var_os(FULL_SIZED_VARIABLE).map(PathBuf::from);
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    if folder.is_none() {
+        eprintln!("skipped: {FULL_SIZED_VARIABLE} names no folder");
+    }
+    folder
+}
+
+/// What the reference implementation computed from a checkpoint.
+pub(crate) struct Reference(Vec<u8>);
+
+impl Reference {
+    pub(crate) fn read(path: &Path) -> Self {
+        Self(fs::read(path).unwrap())
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().data().to_vec()
+    }
+
+    pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
+        self.bytes(name).as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
+    }
+
+    pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
+        self.bytes(name).as_chunks::<8>().0.iter().map(|value| i64::from_le_bytes(*value) as u32).collect()
+    }
+
+    /// Returns the frames as bytes, `[frames, side, side, 3]`: stored, or taken back from normalised pixels
+    /// `[frames, 3, side, side]`.
+    pub(crate) fn frames(&self) -> Vec<u8> {
+        let tensors = SafeTensors::deserialize(&self.0).unwrap();
+        if let Ok(frames) = tensors.tensor("frames") {
+            return frames.data().to_vec();
+        }
+        let area = tensors.tensor("pixel_values").unwrap().shape()[2..].iter().product::<usize>();
+        let byte = |value: f32| ((value + 1.0) * 127.5).round() as u8;
+        let planes = self.floats("pixel_values");
+        planes
+            .chunks_exact(3 * area)
+            .flat_map(|frame| (0..3 * area).map(move |index| byte(frame[index % 3 * area + index / 3])))
+            .collect()
+    }
+}
