@@ -12,6 +12,7 @@ mod demo;
 pub mod doctor;
 mod enroll;
 mod eval;
+mod generate;
 mod inspect;
 pub mod models;
 mod progress;
@@ -45,6 +46,8 @@ enum Command {
     /// Judge pictures: one report for each
     Inspect(inspect::InspectArgs),
     Eval(eval::EvalArgs),
+    /// Ask a vision-language model about pictures
+    Generate(generate::GenerateArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -82,6 +85,7 @@ impl Cli {
             Command::Enroll(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Eval(args) => eval::run(&args),
+            Command::Generate(args) => args.run(),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }
