@@ -1,21 +1,20 @@
 //! `loupe generate`: what a vision-language model answers to a question about pictures.
 
+mod args;
 mod stream;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use cameras::{FrameId, Rect, decode_file};
-use clap::{Args, ValueEnum};
+use cameras::{FrameId, decode_file};
 use models::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
     cache::Cache,
-    decoder::{DecoderOptions, Storage},
+    decoder::DecoderOptions,
     generate::{GenerateOptions, Generation, Reading, Sampling},
     grammar::{Grammar, GrammarCompiler},
     ort_engine::OrtEngine,
@@ -25,108 +24,9 @@ use serde::Serialize;
 
 use super::{Outcome, print_json, progress};
 
+pub(super) use args::GenerateArgs;
+use args::{TilingMode, VisionPrecision, WritingArgs};
 use stream::{Show, Stream};
-
-/// Arguments of `loupe generate`.
-#[derive(Debug, Args)]
-pub(super) struct GenerateArgs {
-    /// Folder of a SmolVLM as it is published: config.json, tokenizer.json, model.safetensors and the processor's settings
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// A picture to ask about; repeat it for several, which are shown in this order
-    #[arg(long = "image", value_name = "FILE")]
-    images: Vec<PathBuf>,
-    /// The question
-    #[arg(long, value_name = "TEXT")]
-    prompt: String,
-    /// What the model is told about its task first
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
-    #[command(flatten)]
-    looking: LookingArgs,
-    #[command(flatten)]
-    writing: WritingArgs,
-    /// Print one JSON object instead of the text as it comes
-    #[arg(long)]
-    json: bool,
-}
-
-/// How pictures are shown to the model.
-#[derive(Debug, Args)]
-struct LookingArgs {
-    /// stock: tiles as the model was trained with; global: the whole picture in one frame; guided: one frame and the --crop boxes
-    #[arg(long, value_enum, default_value_t = TilingMode::Stock)]
-    tiling: TilingMode,
-    /// A box of the picture, in pixels, that guided tiling shows enlarged; may be repeated
-    #[arg(long = "crop", value_name = "X,Y,WIDTH,HEIGHT", value_parser = parse_crop)]
-    crops: Vec<Rect>,
-    /// Length that the longer side of a picture is scaled to; the model's own unless given
-    #[arg(long, value_name = "PX")]
-    longest_edge: Option<u32>,
-    /// Arithmetic of the vision encoder
-    #[arg(long, value_enum, default_value_t = VisionPrecision::Int8)]
-    vision: VisionPrecision,
-}
-
-/// How the answer is written.
-#[derive(Debug, Args)]
-struct WritingArgs {
-    /// Tokens that the model writes at most
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    max_new_tokens: usize,
-    /// A JSON Schema that the answer satisfies
-    #[arg(long, value_name = "FILE")]
-    schema: Option<PathBuf>,
-    /// Draw tokens at random; 0 always takes the likeliest
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f32,
-    /// Share of the probability from which tokens are drawn, with --temperature
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f32,
-    /// Start of the random draws: the same seed gives the same answer
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Above 1, tokens that occurred are wished for less, which ends loops
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
-    repetition_penalty: f32,
-    /// Also ask for the probability that the answer is yes
-    #[arg(long)]
-    yes_probability: bool,
-    /// Weights of the language model in memory
-    #[arg(long, value_enum, default_value_t = TextPrecision::Q8)]
-    text: TextPrecision,
-    /// Positions that the language model can hold: prompt, picture and answer
-    #[arg(long, value_name = "N", default_value_t = 2048)]
-    context: usize,
-    /// Threads that work on the model
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    threads: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TilingMode {
-    Stock,
-    Global,
-    Guided,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum VisionPrecision {
-    /// 32-bit floats, as the reference computes
-    F32,
-    /// 8-bit integers: twice as fast
-    Int8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TextPrecision {
-    /// As the file stores them
-    Stored,
-    /// 8 bits a weight
-    Q8,
-    /// 4 bits a weight
-    Q4,
-}
 
 /// What `--json` prints; the names are part of the interface.
 #[derive(Debug, Serialize)]
@@ -224,9 +124,10 @@ impl GenerateArgs {
 
     fn grammar(&self, model: &SmolVlm) -> anyhow::Result<Option<Grammar>> {
         let Some(path) = &self.writing.schema else { return Ok(None) };
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let schema =
-            serde_json::from_str(&text).with_context(|| format!("{}: expected a JSON Schema", path.display()))?;
+        let name = path.display();
+        let text = fs::read_to_string(path).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+        let schema = serde_json::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{name}: expected a JSON Schema, found {error}"))?;
         let compiler = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?;
         Ok(Some(compiler.json(&schema)?))
     }
@@ -242,7 +143,7 @@ impl GenerateArgs {
             TilingMode::Global => model.processor().guided(&picture, &[]),
             TilingMode::Guided => model.processor().guided(&picture, &self.looking.crops),
         };
-        frames.with_context(|| path.display().to_string())
+        frames.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
     }
 
     /// Returns what the model reads. Pictures come before the question, as in training.
@@ -290,24 +191,6 @@ impl GenerateArgs {
     }
 }
 
-impl TextPrecision {
-    const fn storage(self) -> Storage {
-        match self {
-            Self::Stored => Storage::AsStored,
-            Self::Q8 => Storage::EightBit,
-            Self::Q4 => Storage::FourBit,
-        }
-    }
-}
-
-fn parse_crop(text: &str) -> Result<Rect, String> {
-    let numbers: Vec<u32> = text.split(',').map_while(|part| part.trim().parse().ok()).collect();
-    match numbers.as_slice() {
-        &[x, y, width, height] if text.split(',').count() == 4 => Ok(Rect { x, y, width, height }),
-        _ => Err("expected four whole numbers, such as 120,80,256,256".to_owned()),
-    }
-}
-
 /// Adds the time that `work` takes to `millis_total`.
 fn timed<T>(millis_total: &mut f64, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let started = Instant::now();
@@ -318,17 +201,4 @@ fn timed<T>(millis_total: &mut f64, work: impl FnOnce() -> anyhow::Result<T>) ->
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e5).round() / 1e2
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_crops() {
-        assert_eq!(parse_crop("1, 2,30,40"), Ok(Rect { x: 1, y: 2, width: 30, height: 40 }));
-        for wrong in ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "-1,2,3,4"] {
-            assert!(parse_crop(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -1,0 +1,138 @@
+use std::path::PathBuf;
+
+use cameras::Rect;
+use clap::{Args, ValueEnum};
+use models::decoder::Storage;
+
+/// Arguments of `loupe generate`.
+#[derive(Debug, Args)]
+pub(in super::super) struct GenerateArgs {
+    /// Folder of a SmolVLM as it is published: config.json, tokenizer.json, model.safetensors and the processor's settings
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: PathBuf,
+    /// A picture to ask about; repeat it for several, which are shown in this order
+    #[arg(long = "image", value_name = "FILE")]
+    pub(super) images: Vec<PathBuf>,
+    /// The question
+    #[arg(long, value_name = "TEXT")]
+    pub(super) prompt: String,
+    /// What the model is told about its task first
+    #[arg(long, value_name = "TEXT")]
+    pub(super) system: Option<String>,
+    #[command(flatten)]
+    pub(super) looking: LookingArgs,
+    #[command(flatten)]
+    pub(super) writing: WritingArgs,
+    /// Print one JSON object instead of the text as it comes
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How pictures are shown to the model.
+#[derive(Debug, Args)]
+pub(super) struct LookingArgs {
+    /// stock: tiles as the model was trained with; global: the whole picture in one frame; guided: one frame and the --crop boxes
+    #[arg(long, value_enum, default_value_t = TilingMode::Stock)]
+    pub(super) tiling: TilingMode,
+    /// A box of the picture, in pixels, that guided tiling shows enlarged; may be repeated
+    #[arg(long = "crop", value_name = "X,Y,WIDTH,HEIGHT", value_parser = parse_crop)]
+    pub(super) crops: Vec<Rect>,
+    /// Length that the longer side of a picture is scaled to; the model's own unless given
+    #[arg(long, value_name = "PX")]
+    pub(super) longest_edge: Option<u32>,
+    /// Arithmetic of the vision encoder
+    #[arg(long, value_enum, default_value_t = VisionPrecision::Int8)]
+    pub(super) vision: VisionPrecision,
+}
+
+/// How the answer is written.
+#[derive(Debug, Args)]
+pub(super) struct WritingArgs {
+    /// Tokens that the model writes at most
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(super) max_new_tokens: usize,
+    /// A JSON Schema that the answer satisfies
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
+    /// Draw tokens at random; 0 always takes the likeliest
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub(super) temperature: f32,
+    /// Share of the probability from which tokens are drawn, with --temperature
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(super) top_p: f32,
+    /// Start of the random draws: the same seed gives the same answer
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Above 1, tokens that occurred are wished for less, which ends loops
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub(super) repetition_penalty: f32,
+    /// Also ask for the probability that the answer is yes
+    #[arg(long)]
+    pub(super) yes_probability: bool,
+    /// Weights of the language model in memory
+    #[arg(long, value_enum, default_value_t = TextPrecision::Q8)]
+    pub(super) text: TextPrecision,
+    /// Positions that the language model can hold: prompt, picture and answer
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub(super) context: usize,
+    /// Threads that work on the model
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(super) threads: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TilingMode {
+    Stock,
+    Global,
+    Guided,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum VisionPrecision {
+    /// 32-bit floats, as the reference computes
+    F32,
+    /// 8-bit integers: twice as fast
+    Int8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TextPrecision {
+    /// As the file stores them
+    Stored,
+    /// 8 bits a weight
+    Q8,
+    /// 4 bits a weight
+    Q4,
+}
+
+impl TextPrecision {
+    /// Returns how the decoder keeps weights that are stored as floats.
+    pub(super) const fn storage(self) -> Storage {
+        match self {
+            Self::Stored => Storage::AsStored,
+            Self::Q8 => Storage::EightBit,
+            Self::Q4 => Storage::FourBit,
+        }
+    }
+}
+
+fn parse_crop(text: &str) -> Result<Rect, String> {
+    let numbers: Vec<u32> = text.split(',').map_while(|part| part.trim().parse().ok()).collect();
+    match numbers.as_slice() {
+        &[x, y, width, height] if text.split(',').count() == 4 => Ok(Rect { x, y, width, height }),
+        _ => Err("expected four whole numbers, such as 120,80,256,256".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_crops() {
+        assert_eq!(parse_crop("1, 2,30,40"), Ok(Rect { x: 1, y: 2, width: 30, height: 40 }));
+        for wrong in ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "-1,2,3,4"] {
+            assert!(parse_crop(wrong).is_err(), "{wrong}");
+        }
+    }
+}
