@@ -7,7 +7,8 @@ use std::{
 
 use safetensors::SafeTensors;
 
-/// Names a folder with a checkpoint of full size and `reference.safetensors`.
+/// Names a folder with a checkpoint of full size and `reference.safetensors`, made with transformers' Pillow processor
+/// (`Idefics3ImageProcessorPil`): the torchvision one differs from it by up to two levels in some pixels.
 const FULL_SIZED_VARIABLE: &str = "LOUPE_SMOLVLM_REFERENCE";
 
 /// Returns the folder of the committed checkpoint.
