@@ -74,7 +74,7 @@ fn embed(table: &Linear, config: &DecoderConfig, ids: &[u32]) -> Result<Vec<f32>
     let mut rows = vec![0.0; ids.len() * hidden];
     for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(hidden)) {
         if !table.read_row(id as usize, row) {
-            return Err(mismatch("token id", &format!("an id below {vocabulary}"), id));
+            return Err(ModelError::mismatch("token id", format!("an id below {vocabulary}"), id));
         }
     }
     Ok(rows)
@@ -84,11 +84,7 @@ fn check_capacity(capacity: usize, context: usize) -> Result<(), ModelError> {
     if (1..=context).contains(&capacity) {
         return Ok(());
     }
-    Err(mismatch("decoder capacity", &format!("1 to {context} tokens"), capacity))
-}
-
-fn mismatch(what: &str, expected: &str, found: impl std::fmt::Display) -> ModelError {
-    ModelError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_string() }
+    Err(ModelError::mismatch("decoder capacity", format!("1 to {context} tokens"), capacity))
 }
 
 #[cfg(test)]

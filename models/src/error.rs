@@ -1,4 +1,8 @@
-use std::{io, path::PathBuf};
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::bundle::Role;
 
@@ -103,4 +107,16 @@ pub enum ModelError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl ModelError {
+    /// Returns the error of an input `what` that is not as expected.
+    pub(crate) fn mismatch(what: impl Display, expected: impl Display, found: impl Display) -> Self {
+        Self::Mismatch { what: what.to_string(), expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// Returns the error of a file at `path` that does not hold what it should.
+    pub(crate) fn malformed(path: &Path, expected: impl Display, found: impl Display) -> Self {
+        Self::Malformed { path: path.to_owned(), expected: expected.to_string(), found: found.to_string() }
+    }
 }

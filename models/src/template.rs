@@ -18,7 +18,7 @@ mod plane;
 mod regions;
 mod warp;
 
-use std::{fmt::Display, path::Path};
+use std::path::Path;
 
 use cameras::{Frame, Size};
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ impl Template {
     /// [`ModelError::Mismatch`] when the frame has another size than the golden images.
     pub fn judge(&self, frame: &Frame) -> Result<GateReading, ModelError> {
         if frame.size() != self.size() {
-            return Err(mismatch(format!("frame {}", frame.id()), self.size(), frame.size()));
+            return Err(ModelError::mismatch(format!("frame {}", frame.id()), self.size(), frame.size()));
         }
         let comparison = self.compare(frame);
         let heat = comparison.heat();
@@ -262,30 +262,28 @@ fn check_options(options: &TemplateOptions) -> Result<(), ModelError> {
     if options.tolerance_px <= 8 {
         return Ok(());
     }
-    Err(mismatch("template option tolerance_px".into(), "0 to 8", options.tolerance_px))
+    Err(ModelError::mismatch("template option tolerance_px", "0 to 8", options.tolerance_px))
 }
 
 fn check_golden(golden: &[Frame]) -> Result<(), ModelError> {
     let Some(first) = golden.first() else {
-        return Err(mismatch("golden images".into(), "at least 1", 0));
+        return Err(ModelError::mismatch("golden images", "at least 1", 0));
     };
     let smallest = first.size().width_px.min(first.size().height_px);
     if smallest < MIN_SIDE_PX {
         let expected = format!("at least {MIN_SIDE_PX} x {MIN_SIDE_PX}");
-        return Err(mismatch(name(first), expected, first.size()));
+        return Err(ModelError::mismatch(name(first), expected, first.size()));
     }
     match golden.iter().find(|frame| frame.size() != first.size()) {
-        Some(other) => Err(mismatch(name(other), format!("{} as {} has", first.size(), name(first)), other.size())),
+        Some(other) => {
+            Err(ModelError::mismatch(name(other), format!("{} as {} has", first.size(), name(first)), other.size()))
+        }
         None => Ok(()),
     }
 }
 
 fn name(frame: &Frame) -> String {
     frame.origin().map_or_else(|| format!("golden image {}", frame.id()), |path| path.display().to_string())
-}
-
-fn mismatch(what: String, expected: impl Display, found: impl Display) -> ModelError {
-    ModelError::Mismatch { what, expected: expected.to_string(), found: found.to_string() }
 }
 
 #[cfg(test)]

@@ -66,12 +66,12 @@ impl TextTokenizer {
     pub fn from_parts(tokens: &[String], is_control: &[bool], merges: &[String]) -> Result<Self, ModelError> {
         let id_of = |mark: &str| {
             let found = tokens.iter().position(|token| token == mark);
-            found.map(|id| id as u32).ok_or_else(|| mismatch("vocabulary", mark, "no such token"))
+            found.map(|id| id as u32).ok_or_else(|| ModelError::mismatch("vocabulary", mark, "no such token"))
         };
         let (turn_start, turn_end) = (id_of(TURN_START)?, id_of(TURN_END)?);
         let pairs = merges
             .iter()
-            .map(|merge| merge.split_once(' ').ok_or_else(|| mismatch("merge", "two tokens", merge)))
+            .map(|merge| merge.split_once(' ').ok_or_else(|| ModelError::mismatch("merge", "two tokens", merge)))
             .map(|pair| pair.map(|(left, right)| (left.to_owned(), right.to_owned())))
             .collect::<Result<Vec<_>, _>>()?;
         let inner = build(tokens, is_control, pairs)
@@ -173,10 +173,6 @@ fn byte_of(character: char) -> Option<u8> {
         code @ 0..=0xff => u8::try_from(code).ok().filter(|&byte| is_printable(byte)),
         code => (0..=u8::MAX).filter(|&byte| !is_printable(byte)).nth((code - 0x100) as usize),
     }
-}
-
-fn mismatch(what: &str, expected: &str, found: &str) -> ModelError {
-    ModelError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
 }
 
 #[cfg(test)]

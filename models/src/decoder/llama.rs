@@ -11,7 +11,6 @@ use super::{
     attention::{HeadCache, Queries, attend},
     check_capacity, embed,
     layers::{Layer, Packed},
-    mismatch,
     rotation::Rotation,
 };
 
@@ -50,7 +49,7 @@ impl LlamaDecoder {
     ) -> Result<Self, ModelError> {
         let DecoderOptions { capacity, threads, storage } = options;
         if let Some((size, expected)) = config.flaw() {
-            return Err(mismatch(&format!("decoder sizes ({size})"), expected, format!("{config:?}")));
+            return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, format!("{config:?}")));
         }
         check_capacity(capacity, config.context)?;
         weights.check(&config)?;
@@ -186,15 +185,15 @@ impl TextDecoder for LlamaDecoder {
         };
         let hidden = self.config.hidden;
         if rows.is_empty() || !rows.len().is_multiple_of(hidden) {
-            return Err(mismatch("decoder input", &format!("rows of {hidden} values"), rows.len()));
+            return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), rows.len()));
         }
         // A value that is not finite would stay in the cache and spoil what is read after `truncate`.
         if let Some(value) = rows.iter().find(|value| !value.is_finite()) {
-            return Err(mismatch("decoder input", "finite values", value));
+            return Err(ModelError::mismatch("decoder input", "finite values", value));
         }
         let total = self.position + rows.len() / hidden;
         if total > self.capacity {
-            return Err(mismatch("sequence", &format!("at most {} tokens", self.capacity), total));
+            return Err(ModelError::mismatch("sequence", format!("at most {} tokens", self.capacity), total));
         }
         self.read(rows);
         Ok(&self.logits)

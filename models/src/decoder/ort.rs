@@ -18,7 +18,7 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig, runtime},
 };
 
-use super::{DecoderConfig, DecoderWeights, Input, TextDecoder, check_capacity, embed, mismatch};
+use super::{DecoderConfig, DecoderWeights, Input, TextDecoder, check_capacity, embed};
 
 /// Tokens that one run of the graph takes at most; bounds the memory of attention scores.
 const CHUNK_LEN: usize = 256;
@@ -133,11 +133,11 @@ impl TextDecoder for OrtDecoder {
         };
         let hidden = self.config.hidden;
         if embeddings.is_empty() || !embeddings.len().is_multiple_of(hidden) {
-            return Err(mismatch("decoder input", &format!("rows of {hidden} values"), embeddings.len()));
+            return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), embeddings.len()));
         }
         let total = self.position + embeddings.len() / hidden;
         if total > self.capacity {
-            return Err(mismatch("sequence", &format!("at most {} tokens", self.capacity), total));
+            return Err(ModelError::mismatch("sequence", format!("at most {} tokens", self.capacity), total));
         }
         self.read(embeddings)?;
         Ok(self.logits.extract_tensor().1)

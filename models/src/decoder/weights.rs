@@ -122,15 +122,11 @@ fn check_norm(name: &str, norm: &[f32], hidden: usize) -> Result<(), ModelError>
     if norm.len() == hidden && norm.iter().all(|weight| weight.is_finite()) {
         return Ok(());
     }
-    Err(ModelError::Mismatch {
-        what: name.to_owned(),
-        expected: format!("{hidden} finite weights"),
-        found: format!(
-            "{} weights, {} of them finite",
-            norm.len(),
-            norm.iter().filter(|weight| weight.is_finite()).count()
-        ),
-    })
+    Err(ModelError::mismatch(
+        name,
+        format!("{hidden} finite weights"),
+        format!("{} weights, {} of them finite", norm.len(), norm.iter().filter(|weight| weight.is_finite()).count()),
+    ))
 }
 
 fn shape(name: &str, expected: &[usize], found: &[usize]) -> ModelError {

@@ -50,11 +50,11 @@ impl Reading {
         for PlacedFeatures { at, features } in &images {
             let fits = free <= at.start && !at.is_empty() && at.end <= ids.len();
             if !fits || features.rows.is_empty() || !features.rows.len().is_multiple_of(at.len()) {
-                return Err(ModelError::Mismatch {
-                    what: "image features".to_owned(),
-                    expected: format!("rows for places from {free} to {}, in order", ids.len()),
-                    found: format!("{} values for {at:?}", features.rows.len()),
-                });
+                return Err(ModelError::mismatch(
+                    "image features",
+                    format!("rows for places from {free} to {}, in order", ids.len()),
+                    format!("{} values for {at:?}", features.rows.len()),
+                ));
             }
             free = at.end;
         }
@@ -106,11 +106,7 @@ impl Reading {
         for PlacedFeatures { at, features } in &self.images {
             let width = features.rows.len() / at.len();
             if width != hidden {
-                return Err(ModelError::Mismatch {
-                    what: "image features".to_owned(),
-                    expected: format!("rows of {hidden} values"),
-                    found: width.to_string(),
-                });
+                return Err(ModelError::mismatch("image features", format!("rows of {hidden} values"), width));
             }
             let first = at.start.max(start);
             if first < at.end {

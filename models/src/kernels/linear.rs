@@ -73,7 +73,11 @@ impl Linear {
         if inputs == 0 || !inputs.is_multiple_of(BLOCK_INPUTS) || !matrices.iter().all(whole) {
             let found =
                 matrices.iter().map(|matrix| format!("[{}, {}]", matrix.rows, matrix.row_len)).collect::<Vec<_>>();
-            return Err(mismatch(name, "full matrices of equal row lengths, multiples of 32", &found.join(", ")));
+            return Err(ModelError::mismatch(
+                format!("weights of {name}"),
+                "full matrices of equal row lengths, multiples of 32",
+                found.join(", "),
+            ));
         }
         let blocks = match kind(matrices, storage) {
             Kind::FourBit => pack(matrices).map(Blocks::FourBit),
@@ -81,7 +85,8 @@ impl Linear {
             Kind::Brain => pack(matrices).map(Blocks::Brain),
             Kind::Full => pack(matrices).map(Blocks::Full),
         };
-        let blocks = blocks.ok_or_else(|| mismatch(name, "finite weights", "one that is not"))?;
+        let blocks = blocks
+            .ok_or_else(|| ModelError::mismatch(format!("weights of {name}"), "finite weights", "one that is not"))?;
         Ok(Self { inputs, outputs: matrices.iter().map(|matrix| matrix.rows).sum(), blocks })
     }
 
@@ -241,10 +246,6 @@ fn pack_tiles(team: &mut Team, rows: &[f32], inputs: usize) -> Vec<TileRow> {
         }
     });
     packed
-}
-
-fn mismatch(name: &str, expected: &str, found: &str) -> ModelError {
-    ModelError::Mismatch { what: format!("weights of {name}"), expected: expected.to_owned(), found: found.to_owned() }
 }
 
 #[cfg(test)]

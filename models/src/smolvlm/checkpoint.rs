@@ -63,22 +63,22 @@ impl Checkpoint {
     fn open_sharded(folder: &Path, index: &Path) -> Result<Self, ModelError> {
         let text = fs::read_to_string(index).map_err(|source| ModelError::Io { path: index.to_owned(), source })?;
         let Index { weight_map } =
-            serde_json::from_str(&text).map_err(|error| flaw(index, "an index of tensors", &error.to_string()))?;
+            serde_json::from_str(&text).map_err(|error| ModelError::malformed(index, "an index of tensors", error))?;
         if weight_map.is_empty() {
-            return Err(flaw(index, "an index of tensors", "an empty one"));
+            return Err(ModelError::malformed(index, "an index of tensors", "an empty one"));
         }
         let names: BTreeSet<&String> = weight_map.values().collect();
         if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-            return Err(flaw(index, "names of files in its own folder", name));
+            return Err(ModelError::malformed(index, "names of files in its own folder", name));
         }
         let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         let checkpoint = Self::open_files(&paths)?;
         for (tensor, file) in &weight_map {
             let found = checkpoint.tensors.get(tensor).map(|(shard, _)| &checkpoint.shards[*shard].path);
             if found != Some(&folder.join(file)) {
-                return Err(flaw(
+                return Err(ModelError::malformed(
                     &folder.join(file),
-                    &format!("tensor {tensor}, as {INDEX_FILE} says"),
+                    format!("tensor {tensor}, as {INDEX_FILE} says"),
                     "no such tensor",
                 ));
             }
@@ -97,7 +97,7 @@ impl Checkpoint {
     fn add(&mut self, path: &Path) -> Result<(), ModelError> {
         let map = mapped::map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         let (header_len, metadata) = SafeTensors::read_metadata(&map)
-            .map_err(|error| flaw(path, "a whole safetensors file", &error.to_string()))?;
+            .map_err(|error| ModelError::malformed(path, "a whole safetensors file", error))?;
         let data = size_of::<u64>() + header_len;
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
@@ -105,7 +105,11 @@ impl Checkpoint {
             let info = TensorInfo { dtype: info.dtype, dims: info.shape.clone(), bytes };
             if let Some((shard, _)) = self.tensors.insert(name.clone(), (self.shards.len(), info)) {
                 let other = self.shards[shard].path.display();
-                return Err(flaw(path, &format!("tensor {name} in one file only"), &format!("it is in {other} too")));
+                return Err(ModelError::malformed(
+                    path,
+                    format!("tensor {name} in one file only"),
+                    format!("it is in {other} too"),
+                ));
             }
         }
         self.shards.push(Shard { path: path.to_owned(), map, header_len: data });
@@ -160,7 +164,7 @@ impl Checkpoint {
     fn flaw(&self, tensor: &str, expected: &str, found: &str) -> ModelError {
         let shard = self.tensors.get(tensor).map_or(0, |(shard, _)| *shard);
         // There is at least one file: opening none is an error.
-        flaw(&self.shards[shard].path, &format!("tensor {tensor} {expected}"), found)
+        ModelError::malformed(&self.shards[shard].path, format!("tensor {tensor} {expected}"), found)
     }
 
     /// Returns what tells this checkpoint from another one without reading all of it: SHA-256 in hexadecimal over the
@@ -178,10 +182,6 @@ impl Checkpoint {
         }
         Ok(hexadecimal(&hash.finalize()))
     }
-}
-
-fn flaw(path: &Path, expected: &str, found: &str) -> ModelError {
-    ModelError::Malformed { path: path.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
 }
 
 #[cfg(test)]

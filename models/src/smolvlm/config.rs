@@ -65,8 +65,8 @@ impl VlmConfig {
     /// As [`Self::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
         let file: ConfigFile = serde_json::from_str(text)
-            .map_err(|error| flaw(path, "the configuration of a SmolVLM", &error.to_string()))?;
-        file.sizes().map_err(|(expected, found)| flaw(path, &expected, &found))
+            .map_err(|error| ModelError::malformed(path, "the configuration of a SmolVLM", error))?;
+        file.sizes().map_err(|(expected, found)| ModelError::malformed(path, &expected, &found))
     }
 
     /// Returns the tokens that one frame becomes.
@@ -79,10 +79,6 @@ impl VlmConfig {
     pub fn shuffled_len(&self) -> usize {
         self.vision.hidden * self.shuffle * self.shuffle
     }
-}
-
-fn flaw(path: &Path, expected: &str, found: &str) -> ModelError {
-    ModelError::Malformed { path: path.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
 }
 
 #[cfg(test)]

@@ -93,11 +93,11 @@ impl SmolVlm {
         let [yes, no] = [["Yes", " Yes", "yes", " yes"], ["No", " No", "no", " no"]]
             .map(|words| words.into_iter().filter_map(|word| single_token(&tokenizer, word)).collect::<Vec<_>>());
         if yes.is_empty() || no.is_empty() {
-            return Err(ModelError::Mismatch {
-                what: "tokenizer".to_owned(),
-                expected: "single tokens for yes and no".to_owned(),
-                found: format!("{} and {}", yes.len(), no.len()),
-            });
+            return Err(ModelError::mismatch(
+                "tokenizer",
+                "single tokens for yes and no",
+                format!("{} and {}", yes.len(), no.len()),
+            ));
         }
         let logits = self.generator.logits(reading)?;
         let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -120,7 +120,7 @@ fn check_vocabulary(tokenizer: &TextTokenizer, config: &VlmConfig) -> Result<(),
     if tokens <= rows {
         return Ok(());
     }
-    Err(disagreement("tokens of tokenizer.json", &format!("at most vocab_size, {rows}"), tokens))
+    Err(ModelError::mismatch("tokens of tokenizer.json", format!("at most vocab_size, {rows}"), tokens))
 }
 
 fn check_image_token(prompts: &PromptBuilder, config: &VlmConfig) -> Result<(), ModelError> {
@@ -128,11 +128,7 @@ fn check_image_token(prompts: &PromptBuilder, config: &VlmConfig) -> Result<(), 
         return Ok(());
     }
     let expected = format!("image_token_id, {}", config.image_token);
-    Err(disagreement("id of <image> in tokenizer.json", &expected, prompts.image_token()))
-}
-
-fn disagreement(what: &str, expected: &str, found: impl std::fmt::Display) -> ModelError {
-    ModelError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_string() }
+    Err(ModelError::mismatch("id of <image> in tokenizer.json", &expected, prompts.image_token()))
 }
 
 fn single_token(tokenizer: &TextTokenizer, word: &str) -> Option<u32> {

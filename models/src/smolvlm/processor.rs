@@ -38,15 +38,15 @@ impl Processor {
         {
             if !range.contains(&side_px) {
                 let expected = format!("{} to {} px", range.start(), range.end());
-                return Err(mismatch(what, expected, format!("{side_px} px")));
+                return Err(ModelError::mismatch(what, expected, format!("{side_px} px")));
             }
         }
         let normalised = normalisation(&settings);
         if normalised.as_flattened().iter().any(|value| !value.is_finite()) {
             let found = format!("{}, {:?}, {:?}", settings.rescale_factor, settings.mean, settings.std);
-            return Err(mismatch(
+            return Err(ModelError::mismatch(
                 "rescale factor, mean and deviation",
-                "finite numbers, no 0 to divide by".into(),
+                "finite numbers, no 0 to divide by",
                 found,
             ));
         }
@@ -117,7 +117,7 @@ impl Processor {
     pub fn normalise(&self, tiles: &[u8]) -> Result<Vec<f32>, ModelError> {
         let tile_bytes = 3 * self.tile_size().area_px();
         if !tiles.len().is_multiple_of(tile_bytes) {
-            return Err(mismatch(
+            return Err(ModelError::mismatch(
                 "frames",
                 format!("a multiple of {tile_bytes} bytes"),
                 format!("{} bytes", tiles.len()),
@@ -150,7 +150,7 @@ fn normalisation(settings: &ProcessorSettings) -> [[f32; 256]; 3] {
 
 fn checked(size: Size) -> Result<Size, ModelError> {
     if size.width_px == 0 || size.height_px == 0 {
-        return Err(mismatch("picture", "at least 1 x 1 pixels".to_owned(), size.to_string()));
+        return Err(ModelError::mismatch("picture", "at least 1 x 1 pixels", size));
     }
     Ok(size)
 }
@@ -161,11 +161,7 @@ fn check_crop(crop: Rect, size: Size) -> Result<(), ModelError> {
     if is_within(crop.x, crop.width, size.width_px) && is_within(crop.y, crop.height, size.height_px) {
         return Ok(());
     }
-    Err(mismatch("crop", format!("a box within {size} pixels"), format!("{crop:?}")))
-}
-
-fn mismatch(what: &str, expected: String, found: String) -> ModelError {
-    ModelError::Mismatch { what: what.to_owned(), expected, found }
+    Err(ModelError::mismatch("crop", format!("a box within {size} pixels"), format!("{crop:?}")))
 }
 
 #[cfg(test)]

@@ -82,8 +82,9 @@ impl PromptBuilder {
     /// # Errors
     /// When the tokenizer lacks a special token of the format.
     pub fn new(tokenizer: Arc<TextTokenizer>, tokens_per_frame: usize) -> Result<Self, ModelError> {
-        let mark =
-            |mark: &str| tokenizer.mark(mark).ok_or_else(|| mismatch("tokenizer", mark, "no such special token"));
+        let mark = |mark: &str| {
+            tokenizer.mark(mark).ok_or_else(|| ModelError::mismatch("tokenizer", mark, "no such special token"))
+        };
         let (conversation, turn_end) = (mark(CONVERSATION)?, mark(TURN_END)?);
         let (around_image, image) = (mark(AROUND_IMAGE)?, mark(IMAGE)?);
         Ok(Self { tokenizer, tokens_per_frame, conversation, turn_end, around_image, image })
@@ -103,7 +104,7 @@ impl PromptBuilder {
         let placeholders = turns.iter().flat_map(|turn| turn.content).filter(|&&item| item == Content::Image).count();
         if placeholders != images.len() {
             let expected = format!("{placeholders}, one for each place in the conversation");
-            return Err(mismatch("images of a prompt", &expected, &images.len().to_string()));
+            return Err(ModelError::mismatch("images of a prompt", &expected, images.len()));
         }
         // There is one for each place, so that none of them is made up below.
         let mut images = images.iter();
@@ -182,10 +183,6 @@ impl Draft<'_> {
         self.spell()?;
         Ok(Prompt { ids: self.ids, frames: self.frames })
     }
-}
-
-fn mismatch(what: &str, expected: &str, found: &str) -> ModelError {
-    ModelError::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
 }
 
 #[cfg(test)]

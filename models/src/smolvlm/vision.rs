@@ -78,11 +78,11 @@ impl VisionEncoder {
     /// When `frames` is not whole frames, or ONNX Runtime fails.
     pub fn encode(&mut self, frames: &[u8]) -> Result<Vec<f32>, ModelError> {
         if frames.is_empty() || !frames.len().is_multiple_of(self.frame_len) {
-            return Err(ModelError::Mismatch {
-                what: "frames".to_owned(),
-                expected: format!("whole frames of {} bytes", self.frame_len),
-                found: format!("{} bytes", frames.len()),
-            });
+            return Err(ModelError::mismatch(
+                "frames",
+                format!("whole frames of {} bytes", self.frame_len),
+                format!("{} bytes", frames.len()),
+            ));
         }
         let mut features = Vec::new();
         for batch in frames.chunks(BATCH_FRAMES * self.frame_len) {

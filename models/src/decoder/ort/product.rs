@@ -7,7 +7,6 @@ use crate::{
 };
 
 use super::{
-    super::mismatch,
     Activations,
     graph::Builder,
     packing::{EightBit, FourBit},
@@ -119,6 +118,6 @@ impl Builder<'_> {
 fn check_finite(name: &str, values: &[f32]) -> Result<(), ModelError> {
     match values.iter().find(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(value) => Err(mismatch(&format!("weights of {name}"), "finite values", value)),
+        Some(value) => Err(ModelError::mismatch(format!("weights of {name}"), "finite values", value)),
     }
 }

@@ -44,11 +44,11 @@ impl VisionGeometry {
     pub fn tokens_per_frame(self) -> Result<usize, ModelError> {
         let patches = self.image_px.checked_div(self.patch_px).unwrap_or(0);
         if patches == 0 || self.shuffle == 0 || !patches.is_multiple_of(self.shuffle) {
-            return Err(ModelError::Mismatch {
-                what: "geometry of the vision encoder".to_owned(),
-                expected: "whole groups of whole patches".to_owned(),
-                found: format!("{self:?}"),
-            });
+            return Err(ModelError::mismatch(
+                "geometry of the vision encoder",
+                "whole groups of whole patches",
+                format!("{self:?}"),
+            ));
         }
         Ok((patches / self.shuffle).pow(2) as usize)
     }
