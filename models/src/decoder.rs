@@ -80,11 +80,35 @@ fn embed(table: &Linear, config: &DecoderConfig, ids: &[u32]) -> Result<Vec<f32>
     Ok(rows)
 }
 
-fn check_capacity(capacity: usize, context: usize) -> Result<(), ModelError> {
-    if (1..=context).contains(&capacity) {
-        return Ok(());
+/// Checks what a decoder is made of before anything is allocated for it.
+fn check(config: &DecoderConfig, weights: &DecoderWeights<'_>, capacity: usize) -> Result<(), ModelError> {
+    if let Some((size, expected)) = config.flaw() {
+        return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, format!("{config:?}")));
     }
-    Err(ModelError::mismatch("decoder capacity", format!("1 to {context} tokens"), capacity))
+    if !(1..=config.context).contains(&capacity) {
+        return Err(ModelError::mismatch("decoder capacity", format!("1 to {} tokens", config.context), capacity));
+    }
+    weights.check(config)
+}
+
+/// Returns the rows `[tokens, hidden]` of `input`, which `decoder` can read next.
+fn rows(decoder: &impl TextDecoder, input: Input<'_>, hidden: usize) -> Result<Vec<f32>, ModelError> {
+    let rows = match input {
+        Input::Tokens(ids) => decoder.embed(ids)?,
+        Input::Embeddings(rows) => rows.to_vec(),
+    };
+    if rows.is_empty() || !rows.len().is_multiple_of(hidden) {
+        return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), rows.len()));
+    }
+    // A value that is not finite would stay in the cache and spoil what is read after `truncate`.
+    if let Some(value) = rows.iter().find(|value| !value.is_finite()) {
+        return Err(ModelError::mismatch("decoder input", "finite values", value));
+    }
+    let (total, capacity) = (decoder.position() + rows.len() / hidden, decoder.capacity());
+    if total > capacity {
+        return Err(ModelError::mismatch("sequence", format!("at most {capacity} tokens"), total));
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

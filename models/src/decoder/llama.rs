@@ -9,9 +9,10 @@ use crate::{
 use super::{
     DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder,
     attention::{HeadCache, Queries, attend},
-    check_capacity, embed,
+    check, embed,
     layers::{Layer, Packed},
     rotation::Rotation,
+    rows,
 };
 
 /// Tokens that are read at once at most; bounds the memory of intermediate rows.
@@ -41,18 +42,15 @@ impl LlamaDecoder {
     /// Returns the decoder with `weights`, packed for this processor: the file they come from is not needed any longer.
     ///
     /// # Errors
-    /// When sizes do not fit together, a shape differs from what `config` says, a weight is not finite, or the capacity exceeds the context length.
+    /// When sizes do not fit together, a shape differs from what `config` says, a weight is not finite, or the capacity
+    /// exceeds the context length.
     pub fn new(
         config: DecoderConfig,
         weights: &DecoderWeights<'_>,
         options: DecoderOptions,
     ) -> Result<Self, ModelError> {
         let DecoderOptions { capacity, threads, storage } = options;
-        if let Some((size, expected)) = config.flaw() {
-            return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, format!("{config:?}")));
-        }
-        check_capacity(capacity, config.context)?;
-        weights.check(&config)?;
+        check(&config, weights, capacity)?;
         let mut team = Team::new(threads);
         let Packed { embedding, head, layers } = Packed::new(&mut team, weights, storage)?;
         let caches = || (0..config.kv_heads).map(|_| HeadCache::new(config.head_dim, capacity)).collect();
@@ -179,22 +177,7 @@ impl TextDecoder for LlamaDecoder {
     }
 
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
-        let rows = match input {
-            Input::Tokens(ids) => self.embed(ids)?,
-            Input::Embeddings(rows) => rows.to_vec(),
-        };
-        let hidden = self.config.hidden;
-        if rows.is_empty() || !rows.len().is_multiple_of(hidden) {
-            return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), rows.len()));
-        }
-        // A value that is not finite would stay in the cache and spoil what is read after `truncate`.
-        if let Some(value) = rows.iter().find(|value| !value.is_finite()) {
-            return Err(ModelError::mismatch("decoder input", "finite values", value));
-        }
-        let total = self.position + rows.len() / hidden;
-        if total > self.capacity {
-            return Err(ModelError::mismatch("sequence", format!("at most {} tokens", self.capacity), total));
-        }
+        let rows = rows(self, input, self.config.hidden)?;
         self.read(rows);
         Ok(&self.logits)
     }

@@ -18,7 +18,7 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig, runtime},
 };
 
-use super::{DecoderConfig, DecoderWeights, Input, TextDecoder, check_capacity, embed};
+use super::{DecoderConfig, DecoderWeights, Input, TextDecoder, check, embed, rows};
 
 /// Tokens that one run of the graph takes at most; bounds the memory of attention scores.
 const CHUNK_LEN: usize = 256;
@@ -69,8 +69,8 @@ impl OrtDecoder {
     /// Returns the decoder with `weights`, exactly as they are stored. The first call for weights writes their graph to `place`.
     ///
     /// # Errors
-    /// When a shape differs from what `config` says, a weight is not finite, the graph cannot be written, the capacity exceeds
-    /// the context length, or ONNX Runtime refuses the graph.
+    /// When sizes do not fit together, a shape differs from what `config` says, a weight is not finite, the graph cannot be
+    /// written, the capacity exceeds the context length, or ONNX Runtime refuses the graph.
     pub fn open(
         engine: &OrtEngine,
         (weights, config): (&DecoderWeights<'_>, DecoderConfig),
@@ -78,8 +78,7 @@ impl OrtDecoder {
         options: OrtDecoderOptions,
     ) -> Result<Self, ModelError> {
         let OrtDecoderOptions { capacity, activations, session } = options;
-        check_capacity(capacity, config.context)?;
-        weights.check(&config)?;
+        check(&config, weights, capacity)?;
         let model = graph_files::ensure(&place.folder.join(folder_name(place.fingerprint, activations)), |model| {
             let mut graph = GraphBuilder::external("decoder", &model.with_file_name(graph_files::WEIGHTS))?;
             graph::add_decoder(&mut graph, (weights, &config), activations)?;
@@ -123,23 +122,8 @@ impl TextDecoder for OrtDecoder {
     }
 
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
-        let embedded;
-        let embeddings = match input {
-            Input::Tokens(ids) => {
-                embedded = self.embed(ids)?;
-                &embedded
-            }
-            Input::Embeddings(rows) => rows,
-        };
-        let hidden = self.config.hidden;
-        if embeddings.is_empty() || !embeddings.len().is_multiple_of(hidden) {
-            return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), embeddings.len()));
-        }
-        let total = self.position + embeddings.len() / hidden;
-        if total > self.capacity {
-            return Err(ModelError::mismatch("sequence", format!("at most {} tokens", self.capacity), total));
-        }
-        self.read(embeddings)?;
+        let rows = rows(self, input, self.config.hidden)?;
+        self.read(&rows)?;
         Ok(self.logits.extract_tensor().1)
     }
 

@@ -5,7 +5,7 @@ use super::{DecoderConfig, config::Rotary};
 pub(super) struct Rotation {
     pairing: Rotary,
     /// `[positions, head_dim / 2]`: cosine and sine of position times frequency `base^(-2 i / head_dim)`.
-    turns: Vec<(f32, f32)>,
+    pub(super) turns: Vec<(f32, f32)>,
     half: usize,
 }
 

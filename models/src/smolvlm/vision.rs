@@ -15,7 +15,8 @@ use crate::{
 
 use super::{Checkpoint, VlmConfig};
 
-/// Frames that one run takes at most: the scores of attention take `12 * heads / 12` times 4 MB for each.
+/// Frames that one run takes at most: the scores of attention take `4 * heads * patches^2` bytes for each, 50 MB with the
+/// sizes of `SmolVLM-256M`.
 const BATCH_FRAMES: usize = 4;
 
 /// How the matrix products of the vision encoder are computed. All else is 32-bit floating point.

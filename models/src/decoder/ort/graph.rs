@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    super::{DecoderConfig, DecoderWeights, LayerWeights, Rotary},
+    super::{DecoderConfig, DecoderWeights, LayerWeights, Rotary, rotation::Rotation},
     Activations,
 };
 
@@ -67,16 +67,12 @@ impl Builder<'_> {
         }
     }
 
-    /// Cosines and sines `[context, head_dim / 2]` of position times frequency `base^(-2 i / head_dim)`.
+    /// Cosines and sines `[context, head_dim / 2]`.
     fn rotary_tables(&mut self) -> Result<(), ModelError> {
-        let (positions, half) = (self.config.context, self.config.head_dim / 2);
-        let (base, dim) = (f64::from(self.config.rope_base), self.config.head_dim as f64);
-        let angles: Vec<f64> = (0..positions)
-            .flat_map(|position| (0..half).map(move |pair| position as f64 * base.powf(-2.0 * pair as f64 / dim)))
-            .collect();
-        let table = |function: fn(f64) -> f64| angles.iter().map(|&angle| function(angle) as f32).collect::<Vec<_>>();
-        self.graph.constant_f32("rotary_cos", &[positions, half], &table(f64::cos))?;
-        self.graph.constant_f32("rotary_sin", &[positions, half], &table(f64::sin))
+        let dims = [self.config.context, self.config.head_dim / 2];
+        let (cosines, sines): (Vec<f32>, Vec<f32>) = Rotation::new(self.config, dims[0]).turns.into_iter().unzip();
+        self.graph.constant_f32("rotary_cos", &dims, &cosines)?;
+        self.graph.constant_f32("rotary_sin", &dims, &sines)
     }
 
     fn layer(&mut self, layer: usize, state: &State) -> Result<State, ModelError> {

@@ -93,9 +93,7 @@ impl Builder<'_> {
             ["in_blocks", "sums", "offsets", "shift"].map(|part| format!("{name}.{part}"));
         self.graph.node(Node::new("Reshape", &[input, "in_blocks"], &[&in_blocks]));
         self.graph.node(Node::new("ReduceSum", &[&in_blocks, "last"], &[&sums]).int("keepdims", 0));
-        let by_block: Vec<f32> =
-            (0..blocks).flat_map(|block| (0..outputs).map(move |output| offsets[output * blocks + block])).collect();
-        self.graph.constant_f32(&constant, &[blocks, outputs], &by_block)?;
+        self.graph.constant_f32(&constant, &[blocks, outputs], &transposed(offsets, blocks))?;
         self.graph.node(Node::new("MatMul", &[&sums, &constant], &[&shift]));
         Ok(shift)
     }
