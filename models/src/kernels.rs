@@ -13,15 +13,17 @@
 )]
 
 mod block;
+mod integer;
 mod linear;
 mod product;
 mod rows;
 mod simd;
 mod team;
 
+pub(crate) use integer::{Add, Gelu, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
 pub(crate) use linear::Linear;
 pub use linear::Storage;
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
-pub(crate) use rows::{add, gated_silu, rms_norm, softmax};
+pub(crate) use rows::{add, exp, gated_silu, layer_norm, rms_norm, softmax};
 pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};
 pub(crate) use team::Team;

@@ -13,6 +13,12 @@ pub(crate) fn rms_norm(simd: Simd, row: &[f32], norm: (&[f32], f32), out: &mut [
     simd.run(RmsNorm { row, weight, epsilon, out });
 }
 
+/// Writes `(row - mean) / sqrt(variance + epsilon) * weight + bias` to `out` (layer normalisation; Ba and others, arXiv 1607.06450).
+pub(crate) fn layer_norm(simd: Simd, row: &[f32], norm: (&[f32], &[f32], f32), out: &mut [f32]) {
+    let (weight, bias, epsilon) = norm;
+    simd.run(LayerNorm { row, weight, bias, epsilon, out });
+}
+
 /// Writes `silu(gate) * up` to `out`, where `both` holds the gates first, then as many ups.
 pub(crate) fn gated_silu(simd: Simd, both: &[f32], out: &mut [f32]) {
     simd.run(GatedSilu { both, out });
@@ -30,19 +36,49 @@ impl Kernel for RmsNorm<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let mut sums = [0.0; LANES];
-        let (chunks, rest) = self.row.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                sums[lane] = L::mul_add(chunk[lane], chunk[lane], sums[lane]);
-            }
-        }
-        let sum = sums.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
+        let sum = sum_of(self.row, |value, sum| L::mul_add(value, value, sum));
         let factor = 1.0 / (sum / self.row.len() as f32 + self.epsilon).sqrt();
         for ((out, value), weight) in self.out.iter_mut().zip(self.row).zip(self.weight) {
             *out = value * factor * weight;
         }
     }
+}
+
+struct LayerNorm<'a> {
+    row: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    epsilon: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let len = self.row.len() as f32;
+        let mean = sum_of(self.row, |value, sum| sum + value) / len;
+        let variance = sum_of(self.row, |value, sum| L::mul_add(value - mean, value - mean, sum)) / len;
+        let factor = 1.0 / (variance + self.epsilon).sqrt();
+        let parameters = self.weight.iter().zip(self.bias);
+        for ((out, value), (weight, bias)) in self.out.iter_mut().zip(self.row).zip(parameters) {
+            *out = L::mul_add((value - mean) * factor, *weight, *bias);
+        }
+    }
+}
+
+/// Returns the sum that `add` makes of `row`, lane by lane.
+#[inline(always)]
+pub(super) fn sum_of(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] = add(chunk[lane], sums[lane]);
+        }
+    }
+    rest.iter().fold(sums.iter().sum(), |sum, &value| add(value, sum))
 }
 
 struct GatedSilu<'a> {
@@ -92,10 +128,28 @@ pub(crate) fn softmax<L: Level>(row: &mut [f32]) {
     }
 }
 
+/// Returns the Gaussian error linear unit in its approximation by `tanh`, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`
+/// (Hendrycks and Gimpel, arXiv 1606.08415). Part of kernels.
+#[inline(always)]
+pub(crate) fn gelu<L: Level>(x: f32) -> f32 {
+    // (1 + tanh(u)) / 2 = 1 / (1 + e^(-2 u))
+    const FACTOR: f32 = -2.0 * 0.797_884_6;
+    let cubic = L::mul_add(x * x, 0.044_715, 1.0) * x;
+    x / (1.0 + exp::<L>(FACTOR * cubic))
+}
+
+/// Returns the whole number nearest to `x`, which is small. Unlike a library call, this becomes vector instructions.
+#[inline(always)]
+pub(super) fn round(x: f32) -> f32 {
+    /// Nothing after the point is left of a number this large.
+    const ROUND: f32 = 12_582_912.0;
+    x + ROUND - ROUND
+}
+
 /// Returns `e^x` within 2 units in the last place where the result is a normal number: `2^n * e^r` with whole `n`, and `e^r` by
 /// the polynomial of the Cephes library (`expf`). Unlike `f32::exp`, this becomes vector instructions.
 #[inline(always)]
-fn exp<L: Level>(x: f32) -> f32 {
+pub(crate) fn exp<L: Level>(x: f32) -> f32 {
     /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -129,6 +183,17 @@ mod tests {
         }
     }
 
+    struct Gelus<'a>(&'a [f32], &'a mut [f32]);
+
+    impl Kernel for Gelus<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Level>(self) {
+            self.1.iter_mut().zip(self.0).for_each(|(out, value)| *out = gelu::<L>(*value));
+        }
+    }
+
     fn samples(len: usize) -> Vec<f32> {
         (0..len).map(|at| (at as f32 * 0.7).sin() * 9.0 - 1.0).collect()
     }
@@ -155,6 +220,15 @@ mod tests {
             gated_silu(level, &both, &mut out);
             let expected = wide.iter().map(|value| value / (1.0 + (-value).exp()) * 1.5);
             assert_close(&format!("{level:?} silu"), &out, expected);
+            let (spread, bias) = (|value: f64| value * value, vec![8.0; len]);
+            layer_norm(level, &row, (&weight, &bias, 1e-5), &mut out);
+            let centre = wide.iter().sum::<f64>() / len as f64;
+            let variance = wide.iter().map(|value| spread(value - centre)).sum::<f64>() / len as f64;
+            let expected = wide.iter().map(|value| (value - centre) / (variance + 1e-5).sqrt() * 1.5 + 8.0);
+            assert_close(&format!("{level:?} layer norm"), &out, expected);
+            level.run(Gelus(&row, &mut out));
+            let tanh = |x: f64| ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh();
+            assert_close(&format!("{level:?} gelu"), &out, wide.iter().map(|&x| x / 2.0 * (1.0 + tanh(x))));
             let mut probabilities = row.clone();
             level.run(Softmax(&mut probabilities));
             let sum: f64 = wide.iter().map(|value| value.exp()).sum();

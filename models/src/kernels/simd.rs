@@ -65,6 +65,49 @@ pub(crate) trait Level {
             fixed_products(std::array::from_fn(halves), inputs)
         })
     }
+
+    /// Returns for each row and output the sum of products of unsigned bytes of `rows` with signed bytes of `panel`. An entry of
+    /// either holds four inputs. `[rows, groups of 16 outputs]`.
+    #[inline(always)]
+    fn byte_tile<const ROWS: usize, const GROUPS: usize>(
+        rows: &[[u32; ROWS]],
+        panel: &[[Words; GROUPS]],
+    ) -> [[[i32; LANES]; GROUPS]; ROWS] {
+        let mut sums = [[[0; LANES]; GROUPS]; ROWS];
+        for (inputs, weights) in rows.iter().zip(panel) {
+            for row in 0..ROWS {
+                for group in 0..GROUPS {
+                    for lane in 0..LANES {
+                        sums[row][group][lane] += byte_products(inputs[row], weights[group].0[lane]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Returns the least and the greatest of `values`.
+    #[inline(always)]
+    fn extremes(values: &[f32]) -> (f32, f32) {
+        let (low, high) = (f32::INFINITY, f32::NEG_INFINITY);
+        values.iter().fold((low, high), |(low, high), value| (low.min(*value), high.max(*value)))
+    }
+
+    /// Returns the lowest bytes of the whole numbers nearest to `(value - low) * factor`, four to a word. The numbers are small.
+    #[inline(always)]
+    fn to_bytes(values: &[f32; LANES], low: f32, factor: f32) -> [u32; LANES / 4] {
+        /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        let byte = |at: usize| ((values[at] - low) * factor + ROUND).to_bits() as u8;
+        std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|at| byte(4 * word + at))))
+    }
+}
+
+/// Returns the sum of products of four unsigned bytes with four signed ones.
+#[inline(always)]
+fn byte_products(unsigned: u32, signed: u32) -> i32 {
+    let pairs = unsigned.to_le_bytes().into_iter().zip(signed.to_le_bytes());
+    pairs.map(|(unsigned, signed)| i32::from(unsigned) * i32::from(signed.cast_signed())).sum()
 }
 
 fn fixed_products(weights: [u32; 8], inputs: &Fixed) -> f32 {

@@ -1,0 +1,88 @@
+use crate::kernels::simd::{Kernel, LANES, Level, Simd};
+
+use super::{ROWS, WORD_INPUTS};
+
+/// What the bytes of a row mean: `scale * byte + low`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Range {
+    /// The step between neighbouring bytes.
+    pub(crate) scale: f32,
+    /// The value of byte 0.
+    pub(crate) low: f32,
+}
+
+/// Rows of inputs in 8 bits, in the order in which products read them.
+#[derive(Debug)]
+pub(crate) struct IntegerRows {
+    /// `[tiles, inputs / 4]`; a word holds four inputs of a row. Rows of the last tile that are not there are zero.
+    tiles: Vec<[u32; ROWS]>,
+    ranges: Vec<Range>,
+    words_per_row: usize,
+}
+
+impl IntegerRows {
+    /// Returns room for `rows` rows of `inputs` inputs, a multiple of four.
+    pub(crate) fn new(rows: usize, inputs: usize) -> Self {
+        let words_per_row = inputs / WORD_INPUTS;
+        let tiles = vec![[0; ROWS]; rows.div_ceil(ROWS) * words_per_row];
+        Self { tiles, ranges: vec![Range { scale: 0.0, low: 0.0 }; rows], words_per_row }
+    }
+
+    /// Rounds `values`, finite, to row `row`; the least and the greatest of them are kept.
+    pub(crate) fn set(&mut self, simd: Simd, row: usize, values: &[f32]) {
+        let tile = &mut self.tiles[row / ROWS * self.words_per_row..][..self.words_per_row];
+        let at = row % ROWS;
+        self.ranges[row] = simd.run(Round { values, words: tile.iter_mut().map(|words| &mut words[at]) });
+    }
+
+    /// Sets row `row` to `bytes` that mean what `range` says.
+    pub(crate) fn set_bytes<'a>(&mut self, row: usize, range: Range, bytes: impl Iterator<Item = &'a [u8]>) {
+        let tile = &mut self.tiles[row / ROWS * self.words_per_row..][..self.words_per_row];
+        self.ranges[row] = range;
+        let words = bytes.flat_map(|bytes| bytes.as_chunks::<WORD_INPUTS>().0);
+        for (place, word) in tile.iter_mut().zip(words) {
+            place[row % ROWS] = u32::from_le_bytes(*word);
+        }
+    }
+
+    /// Returns tiles of words with the ranges of their rows.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = (&[[u32; ROWS]], &[Range])> {
+        self.tiles.chunks_exact(self.words_per_row).zip(self.ranges.chunks(ROWS))
+    }
+}
+
+struct Round<'a, W> {
+    values: &'a [f32],
+    words: W,
+}
+
+impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for Round<'a, W> {
+    type Output = Range;
+
+    #[inline(always)]
+    fn run<L: Level>(self) -> Range {
+        let (low, high) = L::extremes(self.values);
+        let scale = (high - low) / 255.0;
+        let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        write_bytes::<L>(self.values, (low, factor), self.words);
+        Range { scale, low }
+    }
+}
+
+/// Writes the lowest bytes of the whole numbers nearest to `(value - low) * factor` to `places`, four to a word.
+#[inline(always)]
+pub(super) fn write_bytes<'a, L: Level>(
+    values: &[f32],
+    (low, factor): (f32, f32),
+    mut places: impl Iterator<Item = &'a mut u32>,
+) {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        let words = L::to_bytes(chunk, low, factor);
+        words.iter().zip(places.by_ref()).for_each(|(word, place)| *place = *word);
+    }
+    let mut last = [low; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = L::to_bytes(&last, low, factor);
+    words.iter().zip(places).for_each(|(word, place)| *place = *word);
+}
