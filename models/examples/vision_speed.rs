@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
     let (weights, config) = (Checkpoint::open(folder)?, VlmConfig::read(folder)?);
     let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|index| (index * 7 % 251) as u8).collect();
-    for precision in [Precision::F32, Precision::Int8] {
+    for precision in [Precision::Int8, Precision::F32] {
         let session = SessionConfig { threads, ..SessionConfig::default() };
         let started = Instant::now();
         let mut encoder =

@@ -6,11 +6,8 @@ use crate::{
     onnx::{Dim, Element, GraphBuilder, MICROSOFT, Node},
 };
 
-use super::{
-    super::{Checkpoint, VlmConfig},
-    Precision,
-    rounding::Rounded,
-};
+use super::super::{PREFIX, PROJECTION};
+use crate::smolvlm::{Checkpoint, VlmConfig};
 
 /// Raised whenever the graph changes, so that cached graphs of older builds are not taken.
 pub(super) const GRAPH_VERSION: u32 = 1;
@@ -18,10 +15,6 @@ pub(super) const GRAPH_VERSION: u32 = 1;
 pub(super) const INPUT: &str = "pixels";
 /// Image tokens, `[frames, tokens, hidden of the language model]`.
 pub(super) const OUTPUT: &str = "features";
-/// Where every tensor of the encoder lies in a checkpoint.
-const PREFIX: &str = "model.vision_model";
-/// The connector's one matrix.
-const PROJECTION: &str = "model.connector.modality_projection.proj.weight";
 const CHANNELS: usize = 3;
 
 /// Adds encoder and connector to `graph`.
@@ -31,9 +24,8 @@ const CHANNELS: usize = 3;
 pub(super) fn add_vision(
     graph: &mut GraphBuilder,
     (weights, config): (&Checkpoint, &VlmConfig),
-    precision: Precision,
 ) -> Result<(), ModelError> {
-    let mut builder = Builder { graph, weights, config, precision };
+    let mut builder = Builder { graph, weights, config };
     builder.declare();
     let mut state = State { residual: builder.patches()?, branch: None };
     for layer in 0..config.vision.layers {
@@ -58,7 +50,6 @@ struct Builder<'a> {
     graph: &'a mut GraphBuilder,
     weights: &'a Checkpoint,
     config: &'a VlmConfig,
-    precision: Precision,
 }
 
 impl Builder<'_> {
@@ -188,24 +179,12 @@ impl Builder<'_> {
         Ok(Branch { product: name.to_owned(), bias })
     }
 
-    /// Adds the product of `input` with `matrix`, `[outputs, inputs]`, at the precision of the graph.
+    /// Adds the product of `input` with `matrix`, `[outputs, inputs]`.
     fn product(&mut self, output: &str, input: &str, matrix: &[f32], sizes: [usize; 2]) -> Result<(), ModelError> {
         let [inputs, outputs] = sizes;
         let weight = format!("{output}.matrix");
-        match self.precision {
-            Precision::F32 => {
-                self.graph.constant_f32(&weight, &[inputs, outputs], &transposed(matrix, inputs))?;
-                self.graph.node(Node::new("MatMul", &[input, &weight], &[output]));
-            }
-            Precision::Int8 => {
-                let Rounded { values, scales } = Rounded::new(matrix, inputs);
-                let scale = format!("{output}.scale");
-                self.graph.constant_i8(&weight, &[inputs, outputs], &transposed(&values, inputs))?;
-                self.graph.constant_f32(&scale, &[outputs], &scales)?;
-                let node = Node::new("DynamicQuantizeMatMul", &[input, &weight, &scale], &[output]);
-                self.graph.node(node.domain(MICROSOFT));
-            }
-        }
+        self.graph.constant_f32(&weight, &[inputs, outputs], &transposed(matrix, inputs))?;
+        self.graph.node(Node::new("MatMul", &[input, &weight], &[output]));
         Ok(())
     }
 

@@ -1,0 +1,230 @@
+//! The vision encoder in 8-bit integers, on kernels of our own.
+//!
+//! Rows of patches are shared out among threads; between two attentions each thread works on its own rows alone. Activations
+//! are rounded row by row, so that one bright patch does not take the precision of the others.
+
+mod attention;
+mod weights;
+
+use crate::{
+    ModelError,
+    kernels::{Add, Gelu, IntegerRows, PANEL_OUTPUTS, Range, Set, Simd, Team},
+};
+
+use super::FrameEncoder;
+use crate::smolvlm::{Checkpoint, VlmConfig};
+
+use attention::{Attention, Head};
+use weights::{Block, Norm, Weights};
+
+const CHANNELS: usize = 3;
+/// What the bytes of a picture mean: `x / 127.5 - 1`.
+const PIXELS: Range = Range { scale: 1.0 / 127.5, low: -1.0 };
+
+/// A vision encoder with its connector. Owned by one thread, which works with a team of others.
+#[derive(Debug)]
+pub(super) struct IntegerVision {
+    config: VlmConfig,
+    weights: Weights,
+    team: Team,
+    simd: Simd,
+    /// The residual stream, `[patches, hidden]`.
+    stream: Vec<f32>,
+    /// Queries, keys and values, `[patches, 3 * hidden]`.
+    qkv: Vec<f32>,
+    heads: Vec<Head>,
+    scratch: Vec<Scratch>,
+}
+
+/// Buffers of one thread, for its share of the patches.
+#[derive(Debug)]
+struct Scratch {
+    /// One row, `[hidden]`.
+    row: Vec<f32>,
+    /// `[share, hidden]`.
+    narrow: IntegerRows,
+    /// `[share, feed_forward]`.
+    wide: IntegerRows,
+    /// `[share, feed_forward]`.
+    inner: Vec<f32>,
+    /// What attention returns, `[share, hidden]`.
+    mixed: Vec<f32>,
+    attention: Attention,
+}
+
+impl IntegerVision {
+    /// Returns the encoder of a checkpoint, whose weights are rounded to 8 bits.
+    ///
+    /// # Errors
+    /// When a tensor is absent, of another shape or not finite.
+    pub(super) fn new((weights, config): (&Checkpoint, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
+        let (simd, team) = (Simd::detect(), Team::new(threads));
+        let weights = Weights::read((weights, config), simd)?;
+        let vision = &config.vision;
+        let patches = vision.side_patches().pow(2);
+        let share = share(patches, team.threads());
+        let scratch = (0..patches.div_ceil(share)).map(|_| Scratch::new(share, config)).collect();
+        Ok(Self {
+            weights,
+            stream: vec![0.0; patches * vision.hidden],
+            qkv: vec![0.0; patches * 3 * vision.hidden],
+            heads: (0..vision.heads).map(|_| Head::new(patches, vision.hidden / vision.heads)).collect(),
+            scratch,
+            team,
+            simd,
+            config: config.clone(),
+        })
+    }
+
+    /// Writes the tokens of a frame to `tokens`, `[tokens, hidden of the language model]`.
+    fn encode_frame(&mut self, frame: &[u8], tokens: &mut [f32]) {
+        self.embed(frame);
+        for block in 0..self.weights.blocks.len() {
+            self.project(block);
+            self.arrange_heads();
+            self.finish_block(block);
+        }
+        self.connect(tokens);
+    }
+
+    /// Sets the stream to what patches and their positions are embedded as.
+    fn embed(&mut self, frame: &[u8]) {
+        let (side, patch, hidden) =
+            (self.config.vision.side_patches(), self.config.vision.patch_px, self.config.vision.hidden);
+        let row_len = self.config.vision.image_px * CHANNELS;
+        let Self { weights, team, simd, scratch, stream, .. } = self;
+        stream.copy_from_slice(&weights.positions);
+        let share = share(side * side, team.threads());
+        team.run(&mut stream.chunks_mut(share * hidden).zip(scratch).collect::<Vec<_>>(), |thread, (stream, _)| {
+            let mut pixels = IntegerRows::new(stream.len() / hidden, patch * patch * CHANNELS);
+            for row in 0..stream.len() / hidden {
+                let (top, left) = ((thread * share + row) / side * patch, (thread * share + row) % side * patch);
+                let lines = (top..top + patch).map(|y| &frame[y * row_len + left * CHANNELS..][..patch * CHANNELS]);
+                pixels.set_bytes(row, PIXELS, lines);
+            }
+            weights.patches.apply::<Add>(*simd, &pixels, stream);
+        });
+    }
+
+    /// Sets queries, keys and values of a block.
+    fn project(&mut self, block: usize) {
+        let hidden = self.config.vision.hidden;
+        let Self { weights, team, simd, scratch, stream, qkv, .. } = self;
+        let Block { attention_norm, qkv: layer, .. } = &weights.blocks[block];
+        let share = share(stream.len() / hidden, team.threads());
+        let parts = stream.chunks(share * hidden).zip(qkv.chunks_mut(share * 3 * hidden)).zip(scratch);
+        team.run(&mut parts.collect::<Vec<_>>(), |_, ((stream, qkv), scratch)| {
+            scratch.norm(*simd, attention_norm, stream);
+            layer.apply::<Set>(*simd, &scratch.narrow, qkv);
+        });
+    }
+
+    /// Rounds the keys and arranges the values of all heads.
+    fn arrange_heads(&mut self) {
+        let Self { team, simd, heads, qkv, config, .. } = self;
+        let share = heads.len().div_ceil(team.threads());
+        team.run(&mut heads.chunks_mut(share).collect::<Vec<_>>(), |thread, heads| {
+            for (index, head) in heads.iter_mut().enumerate() {
+                head.arrange(*simd, qkv, (thread * share + index, config.vision.hidden));
+            }
+        });
+    }
+
+    /// Adds attention and feed-forward layer of a block to the stream.
+    fn finish_block(&mut self, block: usize) {
+        let hidden = self.config.vision.hidden;
+        let Self { weights, team, simd, scratch, stream, qkv, heads, .. } = self;
+        let block = &weights.blocks[block];
+        let share = share(stream.len() / hidden, team.threads());
+        let parts = stream.chunks_mut(share * hidden).zip(qkv.chunks(share * 3 * hidden)).zip(scratch);
+        team.run(&mut parts.collect::<Vec<_>>(), |_, ((stream, qkv), scratch)| {
+            scratch.attend(*simd, heads, qkv);
+            block.attention_output.apply::<Add>(*simd, &scratch.narrow, stream);
+            scratch.feed_forward(*simd, block, stream);
+        });
+    }
+
+    /// Joins squares of patches to one token each (row, column, channel; row-major) and projects them.
+    fn connect(&mut self, tokens: &mut [f32]) {
+        let (hidden, square, side) =
+            (self.config.vision.hidden, self.config.shuffle, self.config.vision.side_patches());
+        let Self { weights, team, simd, stream, config, .. } = self;
+        let (per_side, width) = (side / square, config.text.hidden);
+        let share = (tokens.len() / width).div_ceil(team.threads());
+        team.run(&mut tokens.chunks_mut(share * width).collect::<Vec<_>>(), |thread, tokens| {
+            let mut rows = IntegerRows::new(tokens.len() / width, square * square * hidden);
+            let mut joined = vec![0.0; square * square * hidden];
+            for row in 0..tokens.len() / width {
+                let token = thread * share + row;
+                let corner = token / per_side * square * side + token % per_side * square;
+                let patches = (0..square).flat_map(|y| (0..square).map(move |x| corner + y * side + x));
+                for (patch, out) in patches.zip(joined.chunks_exact_mut(hidden)) {
+                    weights.norm.apply(*simd, &stream[patch * hidden..][..hidden], out);
+                }
+                rows.set(*simd, row, &joined);
+            }
+            weights.projection.apply::<Set>(*simd, &rows, tokens);
+        });
+    }
+}
+
+impl FrameEncoder for IntegerVision {
+    fn encode(&mut self, frames: &[u8], features: &mut Vec<f32>) -> Result<(), ModelError> {
+        let mut tokens = vec![0.0; self.config.tokens_per_frame() * self.config.text.hidden];
+        for frame in frames.chunks_exact(self.config.vision.image_px.pow(2) * CHANNELS) {
+            self.encode_frame(frame, &mut tokens);
+            features.extend_from_slice(&tokens);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the patches that each thread takes: whole panels of queries.
+fn share(patches: usize, threads: usize) -> usize {
+    patches.div_ceil(threads).next_multiple_of(PANEL_OUTPUTS)
+}
+
+impl Scratch {
+    fn new(share: usize, config: &VlmConfig) -> Self {
+        let vision = &config.vision;
+        Self {
+            row: vec![0.0; vision.hidden],
+            narrow: IntegerRows::new(share, vision.hidden),
+            wide: IntegerRows::new(share, vision.feed_forward),
+            inner: vec![0.0; share * vision.feed_forward],
+            mixed: vec![0.0; share * vision.hidden],
+            attention: Attention::new(vision.side_patches().pow(2), vision.hidden / vision.heads),
+        }
+    }
+
+    /// Sets `narrow` to the normalised rows of `stream`.
+    fn norm(&mut self, simd: Simd, norm: &Norm, stream: &[f32]) {
+        for (row, values) in stream.chunks_exact(self.row.len()).enumerate() {
+            norm.apply(simd, values, &mut self.row);
+            self.narrow.set(simd, row, &self.row);
+        }
+    }
+
+    /// Sets `narrow` to what attention returns for `qkv`.
+    fn attend(&mut self, simd: Simd, heads: &[Head], qkv: &[f32]) {
+        let hidden = self.row.len();
+        let mixed = &mut self.mixed[..qkv.len() / 3];
+        for (index, head) in heads.iter().enumerate() {
+            self.attention.attend(simd, head, (qkv, index), (mixed, hidden));
+        }
+        for (row, values) in mixed.chunks_exact(hidden).enumerate() {
+            self.narrow.set(simd, row, values);
+        }
+    }
+
+    fn feed_forward(&mut self, simd: Simd, block: &Block, stream: &mut [f32]) {
+        self.norm(simd, &block.feed_forward_norm, stream);
+        let width = self.inner.len() / (self.mixed.len() / self.row.len());
+        let inner = &mut self.inner[..stream.len() / self.row.len() * width];
+        block.up.apply::<Gelu>(simd, &self.narrow, inner);
+        for (row, values) in inner.chunks_exact(width).enumerate() {
+            self.wide.set(simd, row, values);
+        }
+        block.down.apply::<Add>(simd, &self.wide, stream);
+    }
+}
