@@ -10,6 +10,7 @@ mod prompt;
 #[cfg(test)]
 pub(crate) mod reference;
 mod seen;
+mod tensors;
 mod text;
 mod vision;
 
@@ -18,4 +19,5 @@ pub use config::{VisionConfig, VlmConfig};
 pub use engine::{SmolVlm, SmolVlmOptions};
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
+pub use tensors::Tensors;
 pub use vision::{Precision, VisionEncoder, VisionOptions};

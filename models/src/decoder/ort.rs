@@ -49,7 +49,7 @@ pub struct OrtDecoderOptions {
 pub struct GraphPlace<'a> {
     /// Folder for graphs that Loupe has built.
     pub folder: &'a Path,
-    /// What tells these weights from others: the SHA-256 of their file, or [`crate::smolvlm::Checkpoint::fingerprint`].
+    /// What tells these weights from others: the SHA-256 of their file, or [`crate::smolvlm::Tensors::fingerprint`].
     pub fingerprint: &'a str,
 }
 

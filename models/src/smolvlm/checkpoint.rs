@@ -10,12 +10,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    ModelError,
-    hash::hexadecimal,
-    mapped,
-    matrix::{Format, Matrix},
-};
+use crate::{ModelError, hash::hexadecimal, mapped, matrix::Format};
+
+use super::Tensors;
 
 /// The weights of a model that is in one file.
 const SINGLE_FILE: &str = "model.safetensors";
@@ -120,30 +117,9 @@ impl Checkpoint {
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
+}
 
-    /// Returns the matrix `name`, in place.
-    ///
-    /// # Errors
-    /// When there is no such tensor, its shape is not `[rows, row_len]`, or its type is none of f32, f16 and bf16.
-    pub fn matrix(&self, name: &str, [rows, row_len]: [usize; 2]) -> Result<Matrix<'_>, ModelError> {
-        let (format, data) = self.locate(name, &[rows, row_len])?;
-        Ok(Matrix { rows, row_len, format, data })
-    }
-
-    /// Returns the values of tensor `name`, row-major.
-    ///
-    /// # Errors
-    /// As [`Self::matrix`] for a tensor of any shape, and when a value is not finite.
-    pub fn read(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let (format, data) = self.locate(name, dims)?;
-        let values = Matrix { rows: 1, row_len: dims.iter().product(), format, data }.to_f32();
-        match values.iter().find(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(value) => Err(self.flaw(name, "to be finite", &value.to_string())),
-        }
-    }
-
-    /// Returns how and where a tensor of shape `dims` is stored.
+impl Tensors for Checkpoint {
     fn locate(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
         let expected = format!("of shape {dims:?}");
         let Some((shard, info)) = self.tensors.get(name) else {
@@ -167,12 +143,7 @@ impl Checkpoint {
         ModelError::malformed(&self.shards[shard].path, format!("tensor {tensor} {expected}"), found)
     }
 
-    /// Returns what tells this checkpoint from another one without reading all of it: SHA-256 in hexadecimal over the
-    /// headers, lengths and modification times of its files.
-    ///
-    /// # Errors
-    /// When a file cannot be examined.
-    pub fn fingerprint(&self) -> Result<String, ModelError> {
+    fn fingerprint(&self) -> Result<String, ModelError> {
         let mut hash = Sha256::new();
         for shard in &self.shards {
             let failed = |source| ModelError::Io { path: shard.path.clone(), source };

@@ -10,7 +10,7 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig},
 };
 
-use super::{Checkpoint, VlmConfig};
+use super::{Tensors, VlmConfig};
 
 use integer::IntegerVision;
 use ort::OrtVision;
@@ -60,7 +60,7 @@ impl VisionEncoder {
     /// When a tensor is absent or of another shape, the graph cannot be written, or ONNX Runtime refuses it.
     pub fn open(
         engine: &OrtEngine,
-        model: (&Checkpoint, &VlmConfig),
+        model: (&dyn Tensors, &VlmConfig),
         graphs: &Path,
         options: VisionOptions,
     ) -> Result<Self, ModelError> {

@@ -12,7 +12,7 @@ use crate::{
     generate::{FrameFeatures, GenerateOptions, Stop},
     ort_engine,
     smolvlm::{
-        Content, Role,
+        Content, Role, Tensors as _,
         reference::{Reference, full_sized, tiny},
     },
 };

@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::FrameEncoder;
-use crate::smolvlm::{Checkpoint, VlmConfig};
+use crate::smolvlm::{Tensors, VlmConfig};
 
 use attention::{Attention, Head};
 use weights::{Block, Norm, Weights};
@@ -57,7 +57,7 @@ impl IntegerVision {
     ///
     /// # Errors
     /// When a tensor is absent, of another shape or not finite.
-    pub(super) fn new((weights, config): (&Checkpoint, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
+    pub(super) fn new((weights, config): (&dyn Tensors, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
         let (simd, team) = (Simd::detect(), Team::new(threads));
         let weights = Weights::read((weights, config), simd)?;
         let vision = &config.vision;

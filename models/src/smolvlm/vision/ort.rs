@@ -8,7 +8,7 @@ use crate::{
     ModelError, graph_files,
     onnx::GraphBuilder,
     ort_engine::{OrtEngine, SessionConfig, runtime},
-    smolvlm::{Checkpoint, VlmConfig},
+    smolvlm::{Tensors, VlmConfig},
 };
 
 use super::FrameEncoder;
@@ -32,7 +32,7 @@ impl OrtVision {
     /// When a tensor is absent or of another shape, the graph cannot be written, or ONNX Runtime refuses it.
     pub(super) fn open(
         engine: &OrtEngine,
-        (weights, config): (&Checkpoint, &VlmConfig),
+        (weights, config): (&dyn Tensors, &VlmConfig),
         graphs: &Path,
         session: SessionConfig,
     ) -> Result<Self, ModelError> {

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     ort_engine,
-    smolvlm::reference::{Reference, tiny},
+    smolvlm::{
+        Checkpoint,
+        reference::{Reference, tiny},
+    },
 };
 
 /// The reference computes in f32 in another order of additions, and keeps the normalisation of pixels apart.

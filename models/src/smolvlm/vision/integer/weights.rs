@@ -1,7 +1,7 @@
 use crate::{
     ModelError,
     kernels::{IntegerLinear, Simd, layer_norm},
-    smolvlm::{Checkpoint, VlmConfig},
+    smolvlm::{Tensors, VlmConfig},
 };
 
 use super::{
@@ -53,7 +53,7 @@ impl Weights {
     ///
     /// # Errors
     /// When a tensor is absent, of another shape or not finite.
-    pub(super) fn read((checkpoint, config): (&Checkpoint, &VlmConfig), simd: Simd) -> Result<Self, ModelError> {
+    pub(super) fn read((checkpoint, config): (&dyn Tensors, &VlmConfig), simd: Simd) -> Result<Self, ModelError> {
         let reader = Reader { checkpoint, config, simd };
         Ok(Self {
             patches: reader.patches()?,
@@ -66,7 +66,7 @@ impl Weights {
 }
 
 struct Reader<'a> {
-    checkpoint: &'a Checkpoint,
+    checkpoint: &'a dyn Tensors,
     config: &'a VlmConfig,
     simd: Simd,
 }

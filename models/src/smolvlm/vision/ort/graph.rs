@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::super::{PREFIX, PROJECTION};
-use crate::smolvlm::{Checkpoint, VlmConfig};
+use crate::smolvlm::{Tensors, VlmConfig};
 
 /// Raised whenever the graph changes, so that cached graphs of older builds are not taken.
 pub(super) const GRAPH_VERSION: u32 = 1;
@@ -23,7 +23,7 @@ const CHANNELS: usize = 3;
 /// When a tensor is absent, of another shape or not finite, or the graph's data cannot be written.
 pub(super) fn add_vision(
     graph: &mut GraphBuilder,
-    (weights, config): (&Checkpoint, &VlmConfig),
+    (weights, config): (&dyn Tensors, &VlmConfig),
 ) -> Result<(), ModelError> {
     let mut builder = Builder { graph, weights, config };
     builder.declare();
@@ -48,7 +48,7 @@ struct Branch {
 
 struct Builder<'a> {
     graph: &'a mut GraphBuilder,
-    weights: &'a Checkpoint,
+    weights: &'a dyn Tensors,
     config: &'a VlmConfig,
 }
 
