@@ -1,6 +1,10 @@
-//! Matrices as model files store them: plain, half-precision or quantised in blocks of 32.
+//! Matrices as model files store them: plain, half-precision or quantised in blocks.
+
+mod k_quants;
 
 use half::f16;
+
+pub(crate) use k_quants::{FourBitPart, q4_k_part};
 
 /// How the values of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +20,30 @@ pub enum Format {
     Q4_0,
     /// Blocks of 32: 16-bit floats `d` and `m`, then 16 bytes of 4-bit `q`; the value is `d * q + m`.
     Q4_1,
+    /// As [`Self::Q4_0`] with 5-bit `q`, whose fifth bits are a 32-bit word after `d`; the value is `d * (q - 16)`.
+    Q5_0,
+    /// As [`Self::Q4_1`] with 5-bit `q`, whose fifth bits are a 32-bit word after `m`.
+    Q5_1,
     /// Blocks of 32: a 16-bit float `d`, then 32 signed bytes `q`; the value is `d * q`.
     Q8_0,
+    /// As [`Self::Q4_0`], but `q` is the place of a whole number in a fixed table; the value is `d` times that number.
+    Iq4Nl,
+    /// Super-blocks of 256: 2 bits a value, 4-bit scales and minima for 16 values each.
+    Q2K,
+    /// Super-blocks of 256: 3 bits a value, 6-bit scales for 16 values each.
+    Q3K,
+    /// Super-blocks of 256: 4 bits a value, 6-bit scales and minima for 32 values each.
+    Q4K,
+    /// Super-blocks of 256: 5 bits a value, 6-bit scales and minima for 32 values each.
+    Q5K,
+    /// Super-blocks of 256: 6 bits a value, 8-bit scales for 16 values each.
+    Q6K,
 }
 
-/// Values in a block of every quantised format.
+/// Values that share a scale in most quantised formats; blocks of all of them are a multiple of it.
 pub(crate) const BLOCK_LEN: usize = 32;
+/// What [`Format::Iq4Nl`] numbers.
+const NON_LINEAR: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Format {
     /// Returns the format that GGUF numbers `code`, `None` where Loupe does not know it.
@@ -31,7 +53,15 @@ impl Format {
             1 => Some(Self::F16),
             2 => Some(Self::Q4_0),
             3 => Some(Self::Q4_1),
+            6 => Some(Self::Q5_0),
+            7 => Some(Self::Q5_1),
             8 => Some(Self::Q8_0),
+            10 => Some(Self::Q2K),
+            11 => Some(Self::Q3K),
+            12 => Some(Self::Q4K),
+            13 => Some(Self::Q5K),
+            14 => Some(Self::Q6K),
+            20 => Some(Self::Iq4Nl),
             30 => Some(Self::Bf16),
             _ => None,
         }
@@ -42,9 +72,16 @@ impl Format {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
-            Self::Q4_0 => (BLOCK_LEN, 18),
+            Self::Q4_0 | Self::Iq4Nl => (BLOCK_LEN, 18),
             Self::Q4_1 => (BLOCK_LEN, 20),
+            Self::Q5_0 => (BLOCK_LEN, 22),
+            Self::Q5_1 => (BLOCK_LEN, 24),
             Self::Q8_0 => (BLOCK_LEN, 34),
+            Self::Q2K => (k_quants::SUPER_LEN, k_quants::Q2_K_BYTES),
+            Self::Q3K => (k_quants::SUPER_LEN, k_quants::Q3_K_BYTES),
+            Self::Q4K => (k_quants::SUPER_LEN, k_quants::Q4_K_BYTES),
+            Self::Q5K => (k_quants::SUPER_LEN, k_quants::Q5_K_BYTES),
+            Self::Q6K => (k_quants::SUPER_LEN, k_quants::Q6_K_BYTES),
         }
     }
 
@@ -92,26 +129,52 @@ impl<'a> Matrix<'a> {
 
 /// Writes the values of `bytes` to `out`; stops at the shorter of the two.
 fn dequantize(format: Format, bytes: &[u8], out: &mut [f32]) {
-    let (values, size) = format.block();
-    for (block, out) in bytes.chunks_exact(size).zip(out.chunks_exact_mut(values)) {
-        match format {
-            Format::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
-            Format::F16 => out[0] = half(block, 0),
-            Format::Bf16 => out[0] = f32::from_le_bytes([0, 0, block[0], block[1]]),
-            Format::Q4_0 => nibbles(&block[2..], half(block, 0), -8.0, out),
-            Format::Q4_1 => {
-                nibbles(&block[4..], half(block, 0), 0.0, out);
-                let minimum = half(block, 2);
-                for value in out.iter_mut() {
-                    *value += minimum;
+    match format {
+        Format::F32 => convert(bytes, out, f32::from_le_bytes),
+        Format::F16 => convert(bytes, out, |value| f16::from_le_bytes(value).to_f32()),
+        Format::Bf16 => convert(bytes, out, |[low, high]| f32::from_le_bytes([0, 0, low, high])),
+        _ => {
+            let (values, size) = format.block();
+            for (block, out) in bytes.chunks_exact(size).zip(out.chunks_exact_mut(values)) {
+                for (part, out) in out.chunks_mut(BLOCK_LEN).enumerate() {
+                    read_part((format, block), part, out);
                 }
             }
-            Format::Q8_0 => {
-                let scale = half(block, 0);
-                for (value, &byte) in out.iter_mut().zip(&block[2..]) {
-                    *value = scale * f32::from(byte.cast_signed());
-                }
+        }
+    }
+}
+
+fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    for (bytes, out) in bytes.as_chunks::<N>().0.iter().zip(out) {
+        *out = value(*bytes);
+    }
+}
+
+/// Writes 32 values of a block to `out`: part `part` of a super-block, or all that another block holds.
+pub(crate) fn read_part((format, block): (Format, &[u8]), part: usize, out: &mut [f32]) {
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16 => dequantize(format, block, out),
+        Format::Q4_0 => nibbles(&block[2..], out, |quant, _| half(block, 0) * (f32::from(quant) - 8.0)),
+        Format::Q4_1 => nibbles(&block[4..], out, |quant, _| half(block, 0) * f32::from(quant) + half(block, 2)),
+        Format::Q5_0 => {
+            let fifth = |at| fifth_bit(&block[2..], at);
+            nibbles(&block[6..], out, |quant, at| half(block, 0) * (f32::from(quant | fifth(at)) - 16.0));
+        }
+        Format::Q5_1 => {
+            let fifth = |at| fifth_bit(&block[4..], at);
+            nibbles(&block[8..], out, |quant, at| half(block, 0) * f32::from(quant | fifth(at)) + half(block, 2));
+        }
+        Format::Iq4Nl => {
+            nibbles(&block[2..], out, |quant, _| half(block, 0) * f32::from(NON_LINEAR[usize::from(quant)]));
+        }
+        Format::Q8_0 => {
+            let scale = half(block, 0);
+            for (value, &byte) in out.iter_mut().zip(&block[2..]) {
+                *value = scale * f32::from(byte.cast_signed());
             }
+        }
+        Format::Q2K | Format::Q3K | Format::Q4K | Format::Q5K | Format::Q6K => {
+            k_quants::read_part(format, block, part, out);
         }
     }
 }
@@ -120,12 +183,17 @@ fn half(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
-/// Writes `scale * (q + offset)` of a block: low nibbles are its first half, high nibbles its second.
-fn nibbles(bytes: &[u8], scale: f32, offset: f32, out: &mut [f32]) {
+/// Returns the fifth bit of value `at`, in its place.
+fn fifth_bit(bits: &[u8], at: usize) -> u8 {
+    ((bits[at / 8] >> (at % 8)) & 1) << 4
+}
+
+/// Writes what `value` makes of each 4-bit number and its place: low nibbles are the first half of a block, high nibbles its second.
+fn nibbles(bytes: &[u8], out: &mut [f32], value: impl Fn(u8, usize) -> f32) {
     let (low, high) = out.split_at_mut(BLOCK_LEN / 2);
-    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
-        *low = scale * (f32::from(byte & 15) + offset);
-        *high = scale * (f32::from(byte >> 4) + offset);
+    for (at, ((byte, low), high)) in bytes.iter().zip(low).zip(high).enumerate() {
+        *low = value(byte & 15, at);
+        *high = value(byte >> 4, at + BLOCK_LEN / 2);
     }
 }
 
@@ -149,6 +217,10 @@ pub(crate) fn transposed<T: Copy + Default>(matrix: &[T], row_len: usize) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use safetensors::SafeTensors;
+
     use super::*;
 
     #[test]
@@ -159,27 +231,23 @@ mod tests {
         assert!((0..matrix.len()).all(|index| out[index % columns * rows + index / columns] == index));
     }
 
+    /// Blocks of arbitrary bits and what the `gguf` package makes of them.
     #[test]
-    fn dequantizes_each_format() {
-        // d = 0.5, m = -1: one block each, whose first byte holds q = 1 (low) and q = 15 (high).
-        let (half, minus_one) = (0x3800_u16.to_le_bytes(), 0xbc00_u16.to_le_bytes());
-        let nibbles = [&[0xf1][..], &[0; 15]].concat();
-        let bytes8 = [&[0x80, 0x7f][..], &[0; 30]].concat();
-        let cases = [
-            (Format::Q4_0, [&half[..], &nibbles].concat(), 0, -3.5),
-            (Format::Q4_0, [&half[..], &nibbles].concat(), 16, 3.5),
-            (Format::Q4_1, [&half[..], &minus_one, &nibbles].concat(), 0, -0.5),
-            (Format::Q4_1, [&half[..], &minus_one, &nibbles].concat(), 16, 6.5),
-            (Format::Q8_0, [&half[..], &bytes8].concat(), 0, -64.0),
-            (Format::Q8_0, [&half[..], &bytes8].concat(), 1, 63.5),
-            (Format::F16, [half, minus_one].concat(), 1, -1.0),
-            (Format::Bf16, vec![0, 0, 0xa0, 0x3f], 1, 1.25),
-            (Format::F32, [1.25_f32.to_le_bytes(), 2.5_f32.to_le_bytes()].concat(), 1, 2.5),
-        ];
-        for (format, bytes, index, expected) in cases {
-            let mut out = vec![0.0; bytes.len() / format.block().1 * format.block().0];
-            dequantize(format, &bytes, &mut out);
-            assert!((out[index] - expected).abs() < 1e-6, "{format:?}[{index}]: {} is not {expected}", out[index]);
+    fn dequantizes_every_format_as_the_reference_does() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf_blocks.safetensors");
+        let file = fs::read(path).unwrap();
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let bytes = |name: String| tensors.tensor(&name).unwrap().data().to_vec();
+        for code in [0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 30] {
+            let format = Format::from_code(code).unwrap();
+            let (blocks, expected) = (bytes(format!("{code}.blocks")), bytes(format!("{code}.values")));
+            let mut found = vec![0.0_f32; expected.len() / 4];
+            dequantize(format, &blocks, &mut found);
+            for (at, (found, expected)) in found.iter().zip(expected.as_chunks::<4>().0).enumerate() {
+                let expected = f32::from_le_bytes(*expected);
+                assert_eq!(found.to_bits(), expected.to_bits(), "{format:?}[{at}]: {found} is not {expected}");
+            }
         }
+        assert_eq!(Format::from_code(16), None);
     }
 }

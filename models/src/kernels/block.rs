@@ -2,14 +2,16 @@
 
 mod fit;
 mod plain;
+mod source;
 
 use half::f16;
 
-use crate::matrix::{BLOCK_LEN, Format, Matrix};
+use crate::matrix::{BLOCK_LEN, Format, FourBitPart, q4_k_part};
 
 use super::simd::{Fixed, LANES, Level, Words};
 
 pub(super) use plain::{Brain, Full};
+pub(super) use source::Source;
 
 /// Sixteen half-precision floats, as bits.
 type Halves = [u16; LANES];
@@ -93,28 +95,6 @@ pub(super) trait Block: Clone + Send + Sync + std::fmt::Debug {
     fn column<L: Level>(&self, scales: &Self::Scales, at: usize) -> [f32; LANES];
 }
 
-/// Thirty-two weights of one output, as a file stores them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
-    format: Format,
-    bytes: &'a [u8],
-}
-
-impl<'a> Source<'a> {
-    /// Returns block `block` of row `row` of `matrix`, `None` past its end.
-    pub(super) fn of(matrix: &Matrix<'a>, row: usize, block: usize) -> Option<Self> {
-        let size = matrix.format.bytes_for(BLOCK_LEN)?;
-        let bytes = matrix.row(row)?.get(block * size..)?.get(..size)?;
-        Some(Self { format: matrix.format, bytes })
-    }
-
-    fn values(self) -> [f32; BLOCK_LEN] {
-        let mut values = [0.0; BLOCK_LEN];
-        Matrix { rows: 1, row_len: BLOCK_LEN, format: self.format, data: self.bytes }.read_row(0, &mut values);
-        values
-    }
-}
-
 /// Weights `scale * q + minimum`, `q` of 4 bits.
 #[derive(Debug, Clone)]
 pub(super) struct FourBit {
@@ -143,6 +123,11 @@ impl Block for FourBit {
         let (scale, minimum, quants) = match source.format {
             Format::Q4_1 => (half(0), half(2), &source.bytes[4..]),
             Format::Q4_0 => (half(0), f16::from_f32(-8.0 * half(0).to_f32()), &source.bytes[2..]),
+            Format::Q4K => {
+                let FourBitPart { scale, minimum, quants } = q4_k_part(source.bytes, source.part);
+                fitted = (f16::from_f32(scale), f16::from_f32(minimum), fit::packed(&quants));
+                (fitted.0, fitted.1, &fitted.2[..])
+            }
             _ => {
                 fitted = fit::four_bits(&source.values());
                 (fitted.0, fitted.1, &fitted.2[..])
@@ -232,12 +217,9 @@ impl Block for EightBit {
     const ZERO: Self = Self { quants: [Words([0; LANES]); 8], scales: [0; LANES] };
 
     fn set(&mut self, lane: usize, source: Source<'_>) -> bool {
-        let fitted;
-        let (scale, quants) = if source.format == Format::Q8_0 {
-            (f16::from_le_bytes([source.bytes[0], source.bytes[1]]), &source.bytes[2..])
-        } else {
-            fitted = fit::eight_bits(&source.values());
-            (fitted.0, &fitted.1[..])
+        let (scale, quants) = match source.format {
+            Format::Q8_0 | Format::Q5_0 | Format::Q4_0 | Format::Iq4Nl => source.whole_numbers(),
+            _ => fit::eight_bits(&source.values()),
         };
         for (words, bytes) in self.quants.iter_mut().zip(quants.as_chunks::<4>().0) {
             // -128..=127 -> 0..=255

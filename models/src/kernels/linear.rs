@@ -17,7 +17,11 @@ pub(super) const BLOCK_INPUTS: usize = BLOCK_LEN;
 /// Rows up to which unpacking weights once a row costs less than unpacking them into a panel.
 const FEW_ROWS: usize = 3;
 
-/// How a layer keeps weights that its file stores as floats. Weights that are quantised already stay exactly as they are.
+/// How a layer keeps weights that its file stores as floats.
+///
+/// Weights that are quantised already are never quantised again to fewer bits. `Q4_0`, `Q4_1`, `Q5_0`, `IQ4_NL` and `Q8_0` stay
+/// exactly as they are. `Q4_K` takes as much as [`Self::FourBit`], its scales and minima rounded to 11 bits, 0.7 % of a step at most;
+/// all others take as much as [`Self::EightBit`], rounded to 1/254 of the largest weight of 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
     /// As they are: `bfloat16` in 2 bytes a weight, others in 4.
@@ -132,17 +136,33 @@ enum Kind {
     Full,
 }
 
-/// Returns the kind of block that holds all of `matrices`: what is quantised keeps its values, so a mixture is unpacked.
+/// Returns the kind of block that holds all of `matrices`. A mixture of quantised ones takes 8 bits, unless it has `Q4_1`, whose
+/// minima those do not hold; any other mixture is unpacked.
 fn kind(matrices: &[Matrix<'_>], storage: Storage) -> Kind {
-    let of = |matrix: &Matrix<'_>| match (matrix.format, storage) {
-        (Format::Q8_0, _) | (Format::F32 | Format::F16 | Format::Bf16, Storage::EightBit) => Kind::EightBit,
-        (Format::Q4_0 | Format::Q4_1, _) | (_, Storage::FourBit) => Kind::FourBit,
-        (Format::Bf16, Storage::AsStored) => Kind::Brain,
-        (Format::F16 | Format::F32, Storage::AsStored) => Kind::Full,
-    };
-    let mut kinds = matrices.iter().map(of);
+    let mut kinds = matrices.iter().map(|matrix| kind_of(matrix.format, storage));
     let first = kinds.next().unwrap_or(Kind::Full);
-    if kinds.all(|kind| kind == first) { first } else { Kind::Full }
+    if kinds.all(|kind| kind == first) {
+        return first;
+    }
+    let fits = |format| !matches!(format, Format::Q4_1 | Format::F32 | Format::F16 | Format::Bf16);
+    if matrices.iter().all(|matrix| fits(matrix.format)) { Kind::EightBit } else { Kind::Full }
+}
+
+fn kind_of(format: Format, storage: Storage) -> Kind {
+    match (format, storage) {
+        (Format::Q4_0 | Format::Q4_1 | Format::Q4K, _) => Kind::FourBit,
+        (Format::F32 | Format::F16 | Format::Bf16, storage) => kind_of_floats(format, storage),
+        _ => Kind::EightBit,
+    }
+}
+
+fn kind_of_floats(format: Format, storage: Storage) -> Kind {
+    match (storage, format) {
+        (Storage::AsStored, Format::Bf16) => Kind::Brain,
+        (Storage::AsStored, _) => Kind::Full,
+        (Storage::EightBit, _) => Kind::EightBit,
+        (Storage::FourBit, _) => Kind::FourBit,
+    }
 }
 
 /// Returns the blocks of stacked matrices, `None` where a weight is not finite. Outputs beyond the last are zero.

@@ -13,12 +13,13 @@ pub(super) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN 
     let scale = f16::from_f32((greatest - minimum.to_f32()) / 15.0);
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
     let quant = |value: f32| ((value - minimum.to_f32()) * inverse).round().clamp(0.0, 15.0) as u8;
-    let mut quants = [0; BLOCK_LEN / 2];
-    for (at, byte) in quants.iter_mut().enumerate() {
-        *byte = quant(values[at]) | (quant(values[at + BLOCK_LEN / 2]) << 4);
-    }
     let finite = values.iter().all(|value| value.is_finite());
-    (if finite { scale } else { f16::NAN }, minimum, quants)
+    (if finite { scale } else { f16::NAN }, minimum, packed(&values.map(quant)))
+}
+
+/// Returns 4-bit numbers packed as in `Format::Q4_1`.
+pub(super) fn packed(quants: &[u8; BLOCK_LEN]) -> [u8; BLOCK_LEN / 2] {
+    std::array::from_fn(|at| quants[at] | (quants[at + BLOCK_LEN / 2] << 4))
 }
 
 /// Fits 8 bits to any values: the largest magnitude in 127 steps. Returns scale and `q` as in `Format::Q8_0`.

@@ -15,9 +15,17 @@ fn stored(format: Format, seed: usize) -> Vec<u8> {
     let [scale, minimum] = [0.25, -1.5].map(|value| f16::from_f32(value).to_le_bytes());
     let quants = |len: usize| (0..len).map(move |at| (at * 53 + seed * 29) as u8);
     match format {
-        Format::Q4_0 => scale.into_iter().chain(quants(16)).collect(),
+        Format::Q4_0 | Format::Iq4Nl => scale.into_iter().chain(quants(16)).collect(),
         Format::Q4_1 => scale.into_iter().chain(minimum).chain(quants(16)).collect(),
+        Format::Q5_0 => scale.into_iter().chain(quants(20)).collect(),
+        Format::Q5_1 => scale.into_iter().chain(minimum).chain(quants(20)).collect(),
         Format::Q8_0 => scale.into_iter().chain(quants(32)).collect(),
+        // Eleven bits and six make more than half a float holds.
+        Format::Q4K => [0x2e_u8, 0x2f].repeat(2).into_iter().chain(quants(140)).collect(),
+        Format::Q5K => [0x2e_u8, 0x2f].repeat(2).into_iter().chain(quants(172)).collect(),
+        Format::Q2K => quants(80).chain(scale).chain(minimum).collect(),
+        Format::Q3K => quants(108).chain(scale).collect(),
+        Format::Q6K => quants(208).chain(scale).collect(),
         Format::Bf16 => samples(seed).iter().flat_map(|value| value.to_le_bytes()[2..].to_vec()).collect(),
         Format::F16 => samples(seed).iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
         Format::F32 => bytes_of(&samples(seed)),
@@ -28,7 +36,7 @@ fn packed<B: Block>(format: Format) -> (B, Vec<[f32; BLOCK_LEN]>) {
     let mut block = B::ZERO;
     let rows = (0..LANES).map(|lane| {
         let bytes = stored(format, lane);
-        let source = Source { format, bytes: &bytes };
+        let source = Source { format, bytes: &bytes, part: lane % (format.block().0.div_ceil(BLOCK_LEN)) };
         assert!(block.set(lane, source), "{format:?}: finite");
         source.values()
     });
@@ -73,7 +81,9 @@ fn keeps_values_and_multiplies<B: Block>(format: Format, tolerance: f32) {
 fn keeps_stored_weights_exactly() {
     keeps_values_and_multiplies::<FourBit>(Format::Q4_0, 0.0);
     keeps_values_and_multiplies::<FourBit>(Format::Q4_1, 0.0);
-    keeps_values_and_multiplies::<EightBit>(Format::Q8_0, 0.0);
+    for format in [Format::Q4_0, Format::Q5_0, Format::Iq4Nl, Format::Q8_0] {
+        keeps_values_and_multiplies::<EightBit>(format, 0.0);
+    }
     keeps_values_and_multiplies::<Brain>(Format::Bf16, 0.0);
     keeps_values_and_multiplies::<Full>(Format::F16, 0.0);
     keeps_values_and_multiplies::<Full>(Format::F32, 0.0);
@@ -87,6 +97,34 @@ fn fits_floats_within_half_a_step() {
     keeps_values_and_multiplies::<EightBit>(Format::Bf16, 0.0041);
 }
 
+/// Half a step of 8 bits: a 254th of the largest weight, and a little for the scale of 11 bits.
+#[test]
+fn fits_super_blocks_within_half_a_step() {
+    for format in [Format::Q2K, Format::Q3K, Format::Q5K, Format::Q6K, Format::Q5_1, Format::Q4K] {
+        let (block, rows) = packed::<EightBit>(format);
+        for (lane, row) in rows.iter().enumerate() {
+            let largest = row.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+            assert_off_by(largest * 1.1 / 254.0, (&block, lane), row);
+        }
+    }
+}
+
+/// Fifteen steps whose size is off by 2^-11, and a minimum that is.
+#[test]
+fn keeps_four_bit_super_blocks_within_the_rounding_of_their_scales() {
+    let (block, rows) = packed::<FourBit>(Format::Q4K);
+    for (lane, row) in rows.iter().enumerate() {
+        let (scale, minimum) = (block.scales().0[lane], block.scales().1[lane]);
+        assert_off_by((15.0 * scale - minimum) / 2048.0, (&block, lane), row);
+    }
+}
+
+fn assert_off_by<B: Block>(most: f32, (block, lane): (&B, usize), row: &[f32; BLOCK_LEN]) {
+    let (columns, _) = Simd::Portable.run(Read(block, row));
+    let worst = row.iter().zip(columns).map(|(weight, column)| (weight - column[lane]).abs()).fold(0.0, f32::max);
+    assert!((0.0..=most).contains(&worst), "weights of {lane} are off by {worst}, at most {most}");
+}
+
 fn takes<B: Block>(source: Source<'_>) -> bool {
     let mut block = B::ZERO;
     block.set(0, source)
@@ -97,12 +135,12 @@ fn reports_weights_that_are_not_finite() {
     let nan = [f16::NAN.to_le_bytes(), [0; 2]].concat();
     let floats = bytes_of(&[f32::NAN; BLOCK_LEN]);
     let cases = [
-        takes::<FourBit>(Source { format: Format::Q4_1, bytes: &[&nan[..], &[0; 16]].concat() }),
-        takes::<FourBit>(Source { format: Format::F32, bytes: &floats }),
-        takes::<EightBit>(Source { format: Format::Q8_0, bytes: &[&nan[..2], &[0; 32]].concat() }),
-        takes::<EightBit>(Source { format: Format::F32, bytes: &floats }),
-        takes::<Brain>(Source { format: Format::Bf16, bytes: &[0xff; 64] }),
-        takes::<Full>(Source { format: Format::F32, bytes: &floats }),
+        takes::<FourBit>(Source { format: Format::Q4_1, bytes: &[&nan[..], &[0; 16]].concat(), part: 0 }),
+        takes::<FourBit>(Source { format: Format::F32, bytes: &floats, part: 0 }),
+        takes::<EightBit>(Source { format: Format::Q8_0, bytes: &[&nan[..2], &[0; 32]].concat(), part: 0 }),
+        takes::<EightBit>(Source { format: Format::F32, bytes: &floats, part: 0 }),
+        takes::<Brain>(Source { format: Format::Bf16, bytes: &[0xff; 64], part: 0 }),
+        takes::<Full>(Source { format: Format::F32, bytes: &floats, part: 0 }),
     ];
     assert_eq!(cases, [false; 6]);
 }

@@ -58,6 +58,36 @@ fn keeps_floats_in_the_storage_that_is_asked_for() {
 }
 
 #[test]
+fn keeps_mixtures_of_quantised_weights_in_8_bits() {
+    let of = |format| Matrix { rows: 0, row_len: 256, format, data: &[] };
+    let cases = [
+        (&[Format::Q4_0, Format::Q4_0][..], Kind::FourBit),
+        (&[Format::Q4K, Format::Q4_0], Kind::FourBit),
+        (&[Format::Q4K, Format::Q6K], Kind::EightBit),
+        (&[Format::Q4_0, Format::Q5_0, Format::Q8_0], Kind::EightBit),
+        (&[Format::Q4_1, Format::Q6K], Kind::Full),
+        (&[Format::F16, Format::Q6K], Kind::Full),
+    ];
+    for (formats, expected) in cases {
+        let matrices: Vec<_> = formats.iter().copied().map(of).collect();
+        assert_eq!(kind(&matrices, Storage::AsStored), expected, "{formats:?}");
+    }
+}
+
+/// Super-blocks are found in rows of several.
+#[test]
+fn reads_rows_of_super_blocks() {
+    let data: Vec<u8> = (0..2 * 3 * 144).map(|at| if at % 144 < 4 { 0x28 } else { (at * 89 % 251) as u8 }).collect();
+    let matrix = Matrix { rows: 2, row_len: 3 * 256, format: Format::Q4K, data: &data };
+    let layer = Linear::pack("test", &[matrix], Storage::AsStored).unwrap();
+    let (mut found, mut expected) = (vec![0.0; 768], vec![0.0; 768]);
+    assert!(layer.read_row(1, &mut found) && matrix.read_row(1, &mut expected));
+    let worst = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+    let largest = expected.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+    assert!(largest > 10.0 && worst < largest / 1000.0, "off by {worst} of {largest}");
+}
+
+#[test]
 fn refuses_matrices_that_do_not_fit() {
     let weights = floats(2, 64, 1);
     let nan: Vec<u8> = [f32::NAN; 32].iter().flat_map(|value| value.to_le_bytes()).collect();
