@@ -115,6 +115,15 @@ impl ModelError {
         Self::Mismatch { what: what.to_string(), expected: expected.to_string(), found: found.to_string() }
     }
 
+    /// Returns the error of an input that was read from the file at `path`.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Mismatch { what, expected, found } => Self::malformed(path, format!("{what} with {expected}"), found),
+            Self::Text { doing, source } => Self::Text { doing: format!("{}: {doing}", path.display()), source },
+            error => error,
+        }
+    }
+
     /// Returns the error of a file at `path` that does not hold what it should.
     pub(crate) fn malformed(path: &Path, expected: impl Display, found: impl Display) -> Self {
         Self::Malformed { path: path.to_owned(), expected: expected.to_string(), found: found.to_string() }

@@ -7,14 +7,18 @@ mod parse;
 
 use std::{
     collections::BTreeMap,
+    fs,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use memmap2::Mmap;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    ModelError, mapped,
+    ModelError,
+    hash::hexadecimal,
+    mapped,
     matrix::{Format, Matrix},
 };
 
@@ -31,8 +35,8 @@ pub struct Gguf {
 /// Where a tensor lies in the file and how it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TensorInfo {
-    row_len: usize,
-    rows: usize,
+    /// Row-major: the last one is that of neighbours in memory.
+    dims: Vec<usize>,
     format: Format,
     bytes: Range<usize>,
 }
@@ -93,6 +97,28 @@ impl Gguf {
         }
     }
 
+    /// Returns the metadata value `key` as true or false.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else.
+    pub fn flag(&self, key: &str) -> Result<bool, ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Flag(value)) => Ok(*value),
+            other => Err(self.flaw(key, "a flag", describe(other))),
+        }
+    }
+
+    /// Returns the metadata value `key` as a list of floats.
+    ///
+    /// # Errors
+    /// When the key is absent or holds something else.
+    pub fn floats(&self, key: &str) -> Result<&[f64], ModelError> {
+        match self.contents.metadata.get(key) {
+            Some(Value::Floats(values)) => Ok(values),
+            other => Err(self.flaw(key, "a list of floats", describe(other))),
+        }
+    }
+
     /// Returns the metadata value `key` as a list of texts.
     ///
     /// # Errors
@@ -115,21 +141,36 @@ impl Gguf {
         }
     }
 
-    /// Returns the tensor `name`.
+    /// Returns the matrix or, with one row, vector `name`.
     ///
     /// # Errors
     /// When the file has no such tensor or its shape is not `[rows, row_len]`.
     pub fn matrix(&self, name: &str, rows: usize, row_len: usize) -> Result<Matrix<'_>, ModelError> {
-        let expected = format!("[{rows}, {row_len}]");
+        let is_vector = rows == 1 && self.dims(name).is_none_or(|dims| dims.len() == 1);
+        let dims = [rows, row_len];
+        let (format, data) = self.tensor(name, if is_vector { &dims[1..] } else { &dims })?;
+        Ok(Matrix { rows, row_len, format, data })
+    }
+
+    /// Returns how the tensor `name` of shape `dims`, row-major, is stored, and its bytes.
+    ///
+    /// # Errors
+    /// When the file has no such tensor or its shape is another.
+    pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
+        let expected = format!("of shape {dims:?}");
         let Some(info) = self.contents.tensors.get(name) else {
-            return Err(self.flaw(name, &expected, "no such tensor"));
+            return Err(self.tensor_flaw(name, &expected, "no such tensor"));
         };
-        if (info.rows, info.row_len) != (rows, row_len) {
-            return Err(self.flaw(name, &expected, &format!("[{}, {}]", info.rows, info.row_len)));
+        if info.dims != dims {
+            return Err(self.tensor_flaw(name, &expected, &format!("{:?}", info.dims)));
         }
         // Parsing has checked the range against the length of the map.
-        let data = &self.map[info.bytes.clone()];
-        Ok(Matrix { rows, row_len, format: info.format, data })
+        Ok((info.format, &self.map[info.bytes.clone()]))
+    }
+
+    /// Returns the shape of tensor `name`, row-major; `None` where there is no such tensor.
+    pub fn dims(&self, name: &str) -> Option<&[usize]> {
+        self.contents.tensors.get(name).map(|info| info.dims.as_slice())
     }
 
     /// Returns whether the file has the tensor `name`.
@@ -137,7 +178,26 @@ impl Gguf {
         self.contents.tensors.contains_key(name)
     }
 
-    /// Returns the error that says that `subject` (a key or tensor of this file) is not as expected.
+    /// Returns what tells this file from another without reading all of it: SHA-256 in hexadecimal over its directory,
+    /// length and modification time.
+    ///
+    /// # Errors
+    /// When the file cannot be examined.
+    pub fn fingerprint(&self) -> Result<String, ModelError> {
+        let failed = |source| ModelError::Io { path: self.path.clone(), source };
+        let modified = fs::metadata(&self.path).and_then(|metadata| metadata.modified()).map_err(failed)?;
+        let mut hash = Sha256::new();
+        hash.update(&self.map[..self.contents.directory_len]);
+        hash.update(format!("{} {modified:?}", self.map.len()));
+        Ok(hexadecimal(&hash.finalize()))
+    }
+
+    /// Returns the error that says that tensor `name` is not as expected.
+    pub(crate) fn tensor_flaw(&self, name: &str, expected: &str, found: &str) -> ModelError {
+        ModelError::malformed(&self.path, format!("tensor {name} {expected}"), found)
+    }
+
+    /// Returns the error that says that `subject` (a key of this file) is not as expected.
     pub(crate) fn flaw(&self, subject: &str, expected: &str, found: &str) -> ModelError {
         parse::Flaw { expected: format!("{subject} to be {expected}"), found: found.to_owned() }.in_file(&self.path)
     }

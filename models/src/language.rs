@@ -10,7 +10,7 @@ use crate::{
     generate::Generator,
     gguf::Gguf,
     grammar::GrammarCompiler,
-    tokenizer::TextTokenizer,
+    tokenizer::{TURN_END, TextTokenizer},
 };
 
 /// A language model that is ready to write.
@@ -29,7 +29,7 @@ impl LanguageModel {
     /// When a file of the bundle is missing or damaged, or is no model that Loupe can run.
     pub fn open(bundle: &Bundle, cache: &Cache, options: DecoderOptions) -> Result<Self, ModelError> {
         let file = Gguf::open(&cache.require(bundle, Role::LanguageModel)?)?;
-        let tokenizer = Arc::new(TextTokenizer::from_gguf(&file)?);
+        let tokenizer = Arc::new(TextTokenizer::from_gguf(&file, TURN_END)?);
         let grammars = GrammarCompiler::new(Arc::clone(&tokenizer))?;
         let decoder = LlamaDecoder::from_gguf(&file, options)?;
         Ok(Self { generator: Generator::new(decoder, tokenizer), grammars })

@@ -1,10 +1,15 @@
 //! The `SmolVLM` family: Idefics3 graphs of a `SigLIP`-style vision encoder, a pixel-shuffle connector and a Llama-style
-//! decoder, read from the folders in which they are published.
+//! decoder, read from the folders in which they are published or from the pairs of GGUF files that llama.cpp makes of them.
+//!
+//! Pictures are cut as the reference processor does, whatever files a model comes from: stretched to whole tiles, the frame of the
+//! whole picture from the stretched one. llama.cpp itself pads them to whole tiles instead.
 
 mod checkpoint;
 mod config;
 mod engine;
+mod files;
 mod json;
+mod mmproj;
 mod processor;
 mod prompt;
 #[cfg(test)]
@@ -17,6 +22,7 @@ mod vision;
 pub use checkpoint::Checkpoint;
 pub use config::{VisionConfig, VlmConfig};
 pub use engine::{SmolVlm, SmolVlmOptions};
+pub use files::ModelFiles;
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
 pub use tensors::Tensors;

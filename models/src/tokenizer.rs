@@ -20,7 +20,7 @@ const PRE_TOKENIZER: &str = "smollm";
 const CONTROL: i64 = 3;
 /// Marks of the `ChatML` format.
 const TURN_START: &str = "<|im_start|>";
-const TURN_END: &str = "<|im_end|>";
+pub(crate) const TURN_END: &str = "<|im_end|>";
 
 /// Translates between text and token ids.
 pub struct TextTokenizer {
@@ -38,11 +38,13 @@ impl fmt::Debug for TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Returns the tokenizer of a model file.
+    /// Returns the tokenizer of a model file. `end_of_turn` is the control token that ends an answer, which the file does not
+    /// tell for certain: what it calls the end of a text may be the one of an earlier stage of training.
     ///
     /// # Errors
-    /// When a key is absent, the tokenizer is of another family, or a merge has no two parts.
-    pub fn from_gguf(file: &Gguf) -> Result<Self, ModelError> {
+    /// When a key is absent, the tokenizer is of another family, lacks `end_of_turn` or the mark that begins a conversation, or
+    /// a merge has no two parts.
+    pub fn from_gguf(file: &Gguf, end_of_turn: &str) -> Result<Self, ModelError> {
         for (key, expected) in [("tokenizer.ggml.model", FAMILY), ("tokenizer.ggml.pre", PRE_TOKENIZER)] {
             let found = file.text(key)?;
             if found != expected {
@@ -55,7 +57,8 @@ impl TextTokenizer {
             return Err(file.flaw("tokenizer.ggml.token_type", &expected, &kinds.len().to_string()));
         }
         let is_control: Vec<bool> = kinds.iter().map(|&kind| kind == CONTROL).collect();
-        Self::from_parts(tokens, &is_control, file.texts("tokenizer.ggml.merges")?)
+        Self::of_vocabulary((tokens, &is_control), file.texts("tokenizer.ggml.merges")?, end_of_turn)
+            .map_err(|error| error.in_file(file.path()))
     }
 
     /// Returns the tokenizer of a vocabulary in the byte-level alphabet. `is_control` tells which tokens are marks that no
@@ -64,11 +67,19 @@ impl TextTokenizer {
     /// # Errors
     /// When a merge has no two parts, names a token that is absent, or the `ChatML` marks are absent.
     pub fn from_parts(tokens: &[String], is_control: &[bool], merges: &[String]) -> Result<Self, ModelError> {
+        Self::of_vocabulary((tokens, is_control), merges, TURN_END)
+    }
+
+    fn of_vocabulary(
+        (tokens, is_control): (&[String], &[bool]),
+        merges: &[String],
+        end_of_turn: &str,
+    ) -> Result<Self, ModelError> {
         let id_of = |mark: &str| {
             let found = tokens.iter().position(|token| token == mark);
             found.map(|id| id as u32).ok_or_else(|| ModelError::mismatch("vocabulary", mark, "no such token"))
         };
-        let (turn_start, turn_end) = (id_of(TURN_START)?, id_of(TURN_END)?);
+        let (turn_start, turn_end) = (id_of(TURN_START)?, id_of(end_of_turn)?);
         let pairs = merges
             .iter()
             .map(|merge| merge.split_once(' ').ok_or_else(|| ModelError::mismatch("merge", "two tokens", merge)))
@@ -239,7 +250,7 @@ pub(crate) mod tests {
     #[test]
     fn agrees_with_the_published_tokenizer() {
         let Some(file) = crate::decoder::tests::model_file() else { return };
-        let tokenizer = TextTokenizer::from_gguf(&file).unwrap();
+        let tokenizer = TextTokenizer::from_gguf(&file, TURN_END).unwrap();
         for (text, expected) in PUBLISHED {
             assert_eq!(tokenizer.encode(text).unwrap(), expected, "{text:?}");
             assert_eq!(tokenizer.decode(expected), text);

@@ -9,6 +9,8 @@ const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT_BYTES: usize = 32;
 /// The most dimensions that a tensor of any published model has.
 const DIMENSIONS_MAX: u32 = 4;
+/// The types of [`Format::from_code`], for errors.
+const TYPES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL or Q2_K to Q6_K";
 
 /// A metadata value. Integers of every width become `i64`, floats `f64`.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub enum Value {
 pub(super) struct Contents {
     pub(super) metadata: BTreeMap<String, Value>,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
+    /// Bytes before the tensors.
+    pub(super) directory_len: usize,
 }
 
 /// What is wrong with a file, before its name is known.
@@ -69,7 +73,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Contents, Flaw> {
     let value_count = reader.count(13, "the metadata count")?;
     let metadata = metadata(&mut reader, value_count)?;
     let tensors = tensors(&mut reader, tensor_count, alignment(&metadata)?)?;
-    Ok(Contents { metadata, tensors })
+    Ok(Contents { metadata, tensors, directory_len: reader.position })
 }
 
 fn metadata(reader: &mut Reader<'_>, count: usize) -> Result<BTreeMap<String, Value>, Flaw> {
@@ -97,7 +101,7 @@ fn alignment(metadata: &BTreeMap<String, Value>) -> Result<usize, Flaw> {
 }
 
 fn tensors(reader: &mut Reader<'_>, count: usize, alignment: usize) -> Result<BTreeMap<String, TensorInfo>, Flaw> {
-    let mut entries = Vec::with_capacity(count);
+    let mut entries = Vec::new();
     for _ in 0..count {
         let name = reader.text("a tensor name")?;
         let entry = tensor(reader, &name)?;
@@ -116,27 +120,26 @@ fn tensors(reader: &mut Reader<'_>, count: usize, alignment: usize) -> Result<BT
 
 /// An entry of the tensor directory, whose place in the file is not yet known.
 struct Entry {
-    row_len: usize,
-    rows: usize,
+    dims: Vec<usize>,
     format: Format,
     offset: u64,
 }
 
 impl Entry {
     fn place(self, start: usize, file_len: usize, name: &str) -> Result<TensorInfo, Flaw> {
-        let Self { row_len, rows, format, offset } = self;
-        let range = format.bytes_for(row_len).and_then(|row| row.checked_mul(rows)).and_then(|len| {
+        let Self { dims, format, offset } = self;
+        let (row_len, rows) = dims.split_last().map_or((0, &[][..]), |(last, rows)| (*last, rows));
+        let len = rows.iter().try_fold(format.bytes_for(row_len), |len, &rows| Some(len?.checked_mul(rows)));
+        let range = len.flatten().and_then(|len| {
             let begin = start.checked_add(usize::try_from(offset).ok()?)?;
             Some(begin..begin.checked_add(len)?)
         });
         match range {
-            Some(bytes) if bytes.end <= file_len => Ok(TensorInfo { row_len, rows, format, bytes }),
+            Some(bytes) if bytes.end <= file_len => Ok(TensorInfo { dims, format, bytes }),
             Some(bytes) => {
                 Err(Flaw::new(format!("{} bytes for tensor {name}", bytes.end), format!("a file of {file_len} bytes")))
             }
-            None => {
-                Err(Flaw::new(format!("whole blocks in tensor {name}"), format!("[{rows}, {row_len}] of {format:?}")))
-            }
+            None => Err(Flaw::new(format!("whole blocks in tensor {name}"), format!("{dims:?} of {format:?}"))),
         }
     }
 }
@@ -146,16 +149,13 @@ fn tensor(reader: &mut Reader<'_>, name: &str) -> Result<Entry, Flaw> {
     if !(1..=DIMENSIONS_MAX).contains(&dimensions) {
         return Err(Flaw::new(format!("tensor {name} to have 1 to 4 dimensions"), dimensions.to_string()));
     }
-    let row_len = reader.size(name)?;
-    let mut rows = 1_usize;
-    for _ in 1..dimensions {
-        let size = reader.size(name)?;
-        rows = rows.checked_mul(size).ok_or_else(|| Flaw::new(format!("tensor {name} to fit"), "an overflow"))?;
-    }
+    // The file names the one of neighbours first.
+    let mut dims = (0..dimensions).map(|_| reader.size(name)).collect::<Result<Vec<_>, _>>()?;
+    dims.reverse();
     let code = reader.u32(name)?;
     let format = Format::from_code(code)
-        .ok_or_else(|| Flaw::new(format!("tensor {name} as F32, F16, Q4_0, Q4_1 or Q8_0"), format!("type {code}")))?;
-    Ok(Entry { row_len, rows, format, offset: reader.u64(name)? })
+        .ok_or_else(|| Flaw::new(format!("tensor {name} as {TYPES}"), format!("type {code}")))?;
+    Ok(Entry { dims, format, offset: reader.u64(name)? })
 }
 
 /// A position in the file's bytes. Every read names what it reads, for the error when the file ends.

@@ -52,6 +52,69 @@ pub(crate) fn sample() -> Vec<u8> {
     out
 }
 
+/// A file to be changed and written again.
+pub(crate) struct Draft {
+    pub(crate) metadata: BTreeMap<String, Value>,
+    /// Shape (row-major), number of the type, bytes.
+    pub(crate) tensors: BTreeMap<String, (Vec<usize>, u32, Vec<u8>)>,
+}
+
+impl Draft {
+    /// Returns a copy of `file`, whose tensors are all f32 or f16.
+    pub(crate) fn of(file: &Gguf) -> Self {
+        let tensors = file.contents.tensors.iter().map(|(name, info)| {
+            let code = u32::from(info.format != Format::F32);
+            (name.clone(), (info.dims.clone(), code, file.map[info.bytes.clone()].to_vec()))
+        });
+        Self { metadata: file.metadata().clone(), tensors: tensors.collect() }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3_u32.to_le_bytes());
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((self.metadata.len() as u64).to_le_bytes());
+        for (key, value) in &self.metadata {
+            let (code, payload) = payload(value);
+            entry(&mut out, key, code, &payload);
+        }
+        let mut data = Vec::new();
+        for (name, (dims, code, bytes)) in &self.tensors {
+            let dims: Vec<u64> = dims.iter().rev().map(|&dim| dim as u64).collect();
+            tensor(&mut out, name, &dims, (*code, data.len() as u64));
+            data.extend(bytes);
+            data.resize(data.len().next_multiple_of(32), 0);
+        }
+        out.resize(out.len().next_multiple_of(32), 0);
+        [out, data].concat()
+    }
+}
+
+fn payload(value: &Value) -> (u32, Vec<u8>) {
+    let list = |code: u32, len: usize, items: Vec<u8>| {
+        (9, [code.to_le_bytes().to_vec(), (len as u64).to_le_bytes().to_vec(), items].concat())
+    };
+    match value {
+        Value::Integer(value) => (11, value.to_le_bytes().to_vec()),
+        Value::Float(value) => (12, value.to_le_bytes().to_vec()),
+        Value::Flag(value) => (7, vec![u8::from(*value)]),
+        Value::Text(value) => (8, texts(std::slice::from_ref(value))),
+        Value::Texts(values) => list(8, values.len(), texts(values)),
+        Value::Integers(values) => {
+            list(11, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        }
+        Value::Floats(values) => list(12, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    }
+}
+
+fn texts(values: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for value in values {
+        text(&mut out, value);
+    }
+    out
+}
+
 fn open(bytes: &[u8]) -> Result<Gguf, ModelError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -83,8 +146,8 @@ fn names_key_tensor_and_file() {
     let cases = [
         (file.count("absent").unwrap_err(), "expected absent to be a count, found no such key"),
         (file.count("tokens").unwrap_err(), "expected tokens to be a count, found a list of texts"),
-        (file.matrix("norm", 2, 4).unwrap_err(), "expected norm to be [2, 4], found [1, 4]"),
-        (file.matrix("head", 1, 4).unwrap_err(), "expected head to be [1, 4], found no such tensor"),
+        (file.matrix("norm", 2, 4).unwrap_err(), "expected tensor norm of shape [2, 4], found [4]"),
+        (file.matrix("head", 1, 4).unwrap_err(), "expected tensor head of shape [4], found no such tensor"),
     ];
     for (error, expected) in cases {
         assert_eq!(error.to_string(), format!("{path}: {expected}"));

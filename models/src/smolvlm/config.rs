@@ -40,7 +40,28 @@ pub struct VisionConfig {
     pub norm_epsilon: f32,
 }
 
+/// What is wrong: expected, found.
+type Flaw = (String, String);
+
 impl VisionConfig {
+    /// Returns what is wrong with the sizes; `keys` are the names that their file has for them, in the order of the fields.
+    pub(super) fn check(&self, keys: [&str; 7]) -> Result<(), Flaw> {
+        let Self { image_px, patch_px, hidden, feed_forward, layers, heads, norm_epsilon } = *self;
+        let conditions = [
+            ((patch_px..=4096).contains(&image_px), image_px.to_string(), "patch_size to 4096"),
+            ((1..=128).contains(&patch_px), patch_px.to_string(), "1 to 128"),
+            ((1..=1 << 14).contains(&hidden), hidden.to_string(), "1 to 16384"),
+            ((1..=1 << 16).contains(&feed_forward), feed_forward.to_string(), "1 to 65536"),
+            ((1..=256).contains(&layers), layers.to_string(), "1 to 256"),
+            (divides(heads, hidden), heads.to_string(), "a divisor of the width"),
+            (norm_epsilon > 0.0, norm_epsilon.to_string(), "above 0"),
+        ];
+        match keys.iter().zip(conditions).find(|(_, (holds, ..))| !holds) {
+            None => Ok(()),
+            Some((key, (_, found, expected))) => Err((format!("{key} to be {expected}"), found)),
+        }
+    }
+
     /// Returns the patches along one side of a frame.
     pub fn side_patches(&self) -> usize {
         self.image_px / self.patch_px
@@ -69,6 +90,19 @@ impl VlmConfig {
         file.sizes().map_err(|(expected, found)| ModelError::malformed(path, &expected, &found))
     }
 
+    /// Returns what is wrong with the sizes taken together; `keys` are the names of their file for `shuffle` and `image_token`.
+    pub(super) fn check(&self, keys: [&str; 2]) -> Result<(), Flaw> {
+        let (side, vocabulary) = (self.vision.side_patches(), self.text.vocabulary);
+        let [shuffle, image_token] = keys;
+        if !divides(self.shuffle, side) {
+            return Err((format!("{shuffle} to be a divisor of {side} patches"), self.shuffle.to_string()));
+        }
+        if self.image_token as usize >= vocabulary {
+            return Err((format!("{image_token} to be below {vocabulary}"), self.image_token.to_string()));
+        }
+        Ok(())
+    }
+
     /// Returns the tokens that one frame becomes.
     pub fn tokens_per_frame(&self) -> usize {
         let side = self.vision.side_patches() / self.shuffle;
@@ -79,6 +113,10 @@ impl VlmConfig {
     pub fn shuffled_len(&self) -> usize {
         self.vision.hidden * self.shuffle * self.shuffle
     }
+}
+
+fn divides(divisor: usize, value: usize) -> bool {
+    value > 0 && divisor > 0 && value.is_multiple_of(divisor)
 }
 
 #[cfg(test)]
@@ -151,7 +189,7 @@ mod tests {
             ("/scale_factor", json!(0), "expected scale_factor to be a divisor of 32 patches, found 0"),
             ("/image_token_id", json!(49280), "expected image_token_id to be below 49280, found 49280"),
             ("/vision_config/patch_size", json!(0), "expected vision_config.patch_size to be 1 to 128, found 0"),
-            ("/vision_config/num_attention_heads", json!(7), "a divisor of hidden_size, found 7"),
+            ("/vision_config/num_attention_heads", json!(7), "a divisor of the width, found 7"),
             (
                 "/text_config/num_attention_heads",
                 json!(0),

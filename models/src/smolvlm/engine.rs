@@ -9,14 +9,10 @@ use crate::{
 };
 
 use super::{
-    Checkpoint, Frames, Precision, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionGeometry,
-    VisionOptions, VlmConfig, seen::SeenFrames, text,
+    Frames, ModelFiles, Precision, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionOptions,
+    files::Opened, seen::SeenFrames,
 };
 
-/// The tokenizer of a model folder.
-const TOKENIZER_FILE: &str = "tokenizer.json";
-/// The token that ends an answer. `text_config` of some published files names another one, left over from pre-training.
-const ANSWER_END: &str = "<end_of_utterance>";
 /// Frames whose features are kept: two pictures of 17 frames, at 147 KB a frame for the 256M sizes.
 const KEPT_FRAMES: usize = 34;
 
@@ -43,23 +39,25 @@ pub struct SmolVlm {
 }
 
 impl SmolVlm {
-    /// Returns the model in `folder`, in the layout in which it is published. The first call for a checkpoint writes the graph of
-    /// its vision encoder to a folder in `graphs`.
+    /// Returns the model in `files`. The first call for a checkpoint writes the graph of its vision encoder to a folder in
+    /// `graphs`.
     ///
     /// # Errors
     /// When a file is absent or malformed, files disagree with each other, `graphs` cannot be written, or ONNX Runtime
     /// refuses the graph.
-    pub fn open(engine: &OrtEngine, folder: &Path, graphs: &Path, options: SmolVlmOptions) -> Result<Self, ModelError> {
-        let (config, checkpoint) = (VlmConfig::read(folder)?, Checkpoint::open(folder)?);
-        let processor = Processor::new(settings(folder, &config, options.longest_edge_px)?)?;
-        let tokenizer = Arc::new(TextTokenizer::open(&folder.join(TOKENIZER_FILE), ANSWER_END)?);
-        check_vocabulary(&tokenizer, &config)?;
-        let prompts = PromptBuilder::new(Arc::clone(&tokenizer), config.tokens_per_frame())?;
-        check_image_token(&prompts, &config)?;
+    pub fn open(
+        engine: &OrtEngine,
+        files: &ModelFiles,
+        graphs: &Path,
+        options: SmolVlmOptions,
+    ) -> Result<Self, ModelError> {
+        let Opened { config, settings, tokenizer, prompts, weights } = Opened::open(files)?;
+        let longest_edge_px = options.longest_edge_px.unwrap_or(settings.longest_edge_px);
+        let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
         let session = SessionConfig { threads: options.decoder.threads, ..SessionConfig::default() };
         let vision = VisionOptions { precision: options.vision, session };
-        let vision = VisionEncoder::open(engine, (&checkpoint, &config), graphs, vision)?;
-        let decoder = LlamaDecoder::new(config.text, &text::weights(&checkpoint, &config.text)?, options.decoder)?;
+        let vision = VisionEncoder::open(engine, (weights.vision(), &config), graphs, vision)?;
+        let decoder = LlamaDecoder::new(config.text, &weights.decoder(&config.text)?, options.decoder)?;
         let generator = Generator::new(decoder, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
     }
@@ -105,30 +103,6 @@ impl SmolVlm {
         let (yes, no) = (weight(&yes), weight(&no));
         Ok(yes / (yes + no))
     }
-}
-
-fn settings(folder: &Path, config: &VlmConfig, longest_edge_px: Option<u32>) -> Result<ProcessorSettings, ModelError> {
-    // The sizes have been checked to be small.
-    let [image_px, patch_px, shuffle] =
-        [config.vision.image_px, config.vision.patch_px, config.shuffle].map(|size| size as u32);
-    let settings = ProcessorSettings::read(folder, VisionGeometry { image_px, patch_px, shuffle })?;
-    Ok(ProcessorSettings { longest_edge_px: longest_edge_px.unwrap_or(settings.longest_edge_px), ..settings })
-}
-
-fn check_vocabulary(tokenizer: &TextTokenizer, config: &VlmConfig) -> Result<(), ModelError> {
-    let (tokens, rows) = (tokenizer.vocabulary(), config.text.vocabulary);
-    if tokens <= rows {
-        return Ok(());
-    }
-    Err(ModelError::mismatch("tokens of tokenizer.json", format!("at most vocab_size, {rows}"), tokens))
-}
-
-fn check_image_token(prompts: &PromptBuilder, config: &VlmConfig) -> Result<(), ModelError> {
-    if prompts.image_token() == config.image_token {
-        return Ok(());
-    }
-    let expected = format!("image_token_id, {}", config.image_token);
-    Err(ModelError::mismatch("id of <image> in tokenizer.json", &expected, prompts.image_token()))
 }
 
 fn single_token(tokenizer: &TextTokenizer, word: &str) -> Option<u32> {

@@ -14,7 +14,8 @@ use cameras::{Frame, Rect, Size};
 pub use frames::Frames;
 pub use grid::{Cell, Grid};
 use picture::Picture;
-use settings::{LONGEST_EDGE_PX, TILE_PX};
+pub(super) use settings::LONGEST_EDGE_PX;
+use settings::TILE_PX;
 pub use settings::{ProcessorSettings, Tiling, VisionGeometry};
 
 use crate::ModelError;

@@ -7,6 +7,8 @@ use std::{
 
 use safetensors::SafeTensors;
 
+use super::ModelFiles;
+
 /// Names a folder with a checkpoint of full size and `reference.safetensors`, made with transformers' Pillow processor
 /// (`Idefics3ImageProcessorPil`): the torchvision one differs from it by up to two levels in some pixels.
 const FULL_SIZED_VARIABLE: &str = "LOUPE_SMOLVLM_REFERENCE";
@@ -14,6 +16,12 @@ const FULL_SIZED_VARIABLE: &str = "LOUPE_SMOLVLM_REFERENCE";
 /// Returns the folder of the committed checkpoint.
 pub(crate) fn tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/smolvlm_tiny")
+}
+
+/// Returns the same checkpoint as a pair of GGUF files with matrices of type `kind`, f32 or f16.
+pub(crate) fn tiny_pair(kind: &str) -> ModelFiles {
+    let file = |part: &str| tiny().join(format!("{part}-{kind}.gguf"));
+    ModelFiles::Pair { text: file("text"), mmproj: file("mmproj") }
 }
 
 /// Returns the folder of a checkpoint of full size where the environment names one; prints why not otherwise.

@@ -18,7 +18,7 @@ use models::{
     generate::{GenerateOptions, Generation, Reading, Sampling},
     grammar::{Grammar, GrammarCompiler},
     ort_engine::OrtEngine,
-    smolvlm::{Content, Frames, Precision, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
+    smolvlm::{Content, Frames, ModelFiles, Precision, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
 };
 use serde::Serialize;
 
@@ -119,7 +119,8 @@ impl GenerateArgs {
         };
         let longest_edge_px = self.looking.longest_edge;
         let options = SmolVlmOptions { vision, decoder, longest_edge_px };
-        Ok(SmolVlm::open(&engine, &self.model, &cache.graphs(), options)?)
+        let files = ModelFiles::find(&self.model, self.mmproj.as_deref())?;
+        Ok(SmolVlm::open(&engine, &files, &cache.graphs(), options)?)
     }
 
     fn grammar(&self, model: &SmolVlm) -> anyhow::Result<Option<Grammar>> {

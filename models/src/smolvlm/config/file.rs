@@ -2,17 +2,24 @@ use serde::Deserialize;
 
 use crate::decoder::{DecoderConfig, Rotary};
 
-use super::{VisionConfig, VlmConfig};
+use super::{Flaw, VisionConfig, VlmConfig};
 
 /// Both names under which the family's one graph was published.
 const MODEL_TYPES: [&str; 2] = ["idefics3", "smolvlm"];
 /// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, the only activation of the family's vision encoders.
 const ACTIVATION: &str = "gelu_pytorch_tanh";
+/// The sizes of [`VisionConfig`], in its order.
+const VISION_KEYS: [&str; 7] = [
+    "vision_config.image_size",
+    "vision_config.patch_size",
+    "vision_config.hidden_size",
+    "vision_config.intermediate_size",
+    "vision_config.num_hidden_layers",
+    "vision_config.num_attention_heads",
+    "vision_config.layer_norm_eps",
+];
 /// The text decoders that the graph covers, by `text_config.model_type`; the second is an early name of the first.
 const TEXT_TYPES: [&str; 2] = ["llama", "vllama3"];
-
-/// What is wrong: expected, found.
-pub(super) type Flaw = (String, String);
 
 /// `config.json`. Keys that are absent in some published files have the defaults of the reference implementation, which
 /// are not the sizes of the base encoder; all else must be there.
@@ -107,36 +114,25 @@ impl ConfigFile {
             shuffle: self.scale_factor,
             image_token: self.image_token_id,
         };
-        let side = config.vision.side_patches();
-        expect("scale_factor", config.shuffle, &format!("a divisor of {side} patches"), |it| divides(it, side))?;
-        let vocabulary = config.text.vocabulary;
-        expect("image_token_id", config.image_token, &format!("below {vocabulary}"), |it| (it as usize) < vocabulary)?;
+        config.check(["scale_factor", "image_token_id"])?;
         Ok(config)
     }
 }
 
 impl VisionFile {
     fn sizes(&self) -> Result<VisionConfig, Flaw> {
-        let key = |name: &str| format!("vision_config.{name}");
-        let (hidden, patch) = (self.hidden_size, self.patch_size);
-        expect(&key("num_channels"), self.num_channels, "3", |it| it == 3)?;
-        expect(&key("patch_size"), patch, "1 to 128", |it| (1..=128).contains(&it))?;
-        expect(&key("image_size"), self.image_size, "patch_size to 4096", |it| (patch..=4096).contains(&it))?;
-        expect(&key("num_hidden_layers"), self.num_hidden_layers, "1 to 256", |it| (1..=256).contains(&it))?;
-        expect(&key("hidden_size"), hidden, "1 to 16384", |it| (1..=1 << 14).contains(&it))?;
-        expect(&key("intermediate_size"), self.intermediate_size, "1 to 65536", |it| (1..=1 << 16).contains(&it))?;
-        let heads = self.num_attention_heads;
-        expect(&key("num_attention_heads"), heads, "a divisor of hidden_size", |it| divides(it, hidden))?;
-        expect(&key("layer_norm_eps"), self.layer_norm_eps, "above 0", |it| it > 0.0)?;
-        Ok(VisionConfig {
+        expect("vision_config.num_channels", self.num_channels, "3", |it| it == 3)?;
+        let config = VisionConfig {
             image_px: self.image_size,
             patch_px: self.patch_size,
             hidden: self.hidden_size,
             feed_forward: self.intermediate_size,
             layers: self.num_hidden_layers,
-            heads,
+            heads: self.num_attention_heads,
             norm_epsilon: self.layer_norm_eps,
-        })
+        };
+        config.check(VISION_KEYS)?;
+        Ok(config)
     }
 }
 
@@ -175,8 +171,4 @@ fn expect<T: Copy + std::fmt::Display>(
     holds: impl FnOnce(T) -> bool,
 ) -> Result<(), Flaw> {
     if holds(value) { Ok(()) } else { Err((format!("{key} to be {expected}"), value.to_string())) }
-}
-
-fn divides(divisor: usize, value: usize) -> bool {
-    value > 0 && divisor > 0 && value.is_multiple_of(divisor)
 }

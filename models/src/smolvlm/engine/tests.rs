@@ -1,24 +1,28 @@
 use std::sync::atomic::AtomicBool;
 
-use cameras::{FrameId, decode_file};
+use cameras::{Frame, FrameId, PixelFormat, Size, decode_file};
 use serde_json::Value;
 
 use super::*;
 use crate::{
     decoder::{
-        Input, Storage, TextDecoder,
+        Input, TextDecoder,
         ort::{Activations, GraphPlace, OrtDecoder, OrtDecoderOptions},
     },
     generate::{FrameFeatures, GenerateOptions, Stop},
     ort_engine,
     smolvlm::{
-        Content, Role, Tensors as _,
-        reference::{Reference, full_sized, tiny},
+        Checkpoint, Content, Role, Tensors as _, VlmConfig,
+        reference::{Reference, full_sized, tiny, tiny_pair},
+        text,
     },
 };
 
 /// Logits of the tiny checkpoint spread over 8; sums are taken in another order than in the reference.
 const LOGIT_TOLERANCE: f32 = 1e-3;
+
+/// Features spread over 4.
+const FEATURE_TOLERANCE: f32 = 5e-4;
 
 fn best(logits: &[f32]) -> u32 {
     (0..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
@@ -64,6 +68,45 @@ fn answers_as_the_reference_does() {
     assert_continues(graph, &reading, &reference);
 }
 
+/// The same from the pair of GGUF files, whose matrices of 16 bits hold the checkpoint's own numbers but for the smallest.
+#[test]
+fn answers_from_a_pair_as_the_reference_does() {
+    let Some(engine) = ort_engine::tests::engine() else { return };
+    for kind in ["f32", "f16"] {
+        let Opened { config, weights, .. } = Opened::open(&tiny_pair(kind)).unwrap();
+        let reference = Reference::read(&tiny().join("reference.safetensors"));
+        let graphs = tempfile::tempdir().unwrap();
+        let options = VisionOptions { precision: Precision::F32, session: SessionConfig::default() };
+        let mut vision = VisionEncoder::open(&engine, (weights.vision(), &config), graphs.path(), options).unwrap();
+        let features = vision.encode(&reference.frames()).unwrap();
+        let difference = worst(&features, &reference.floats("image_features"));
+        assert!(difference <= FEATURE_TOLERANCE, "{kind}: features differ by {difference}");
+        let reading = reading(&reference, &config, &mut vision);
+        let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
+        let decoder = LlamaDecoder::new(config.text, &weights.decoder(&config.text).unwrap(), options).unwrap();
+        assert_continues(decoder, &reading, &reference);
+    }
+}
+
+/// The files of one pair state the length of the longer side, two tiles; for the other four are taken.
+#[test]
+fn opens_a_pair_with_its_tokenizer_and_processor() {
+    for (kind, frames) in [("f32", 2 * 2 + 1), ("f16", 4 * 4 + 1)] {
+        let Some((mut model, _graphs)) = open(&tiny_pair(kind), Precision::F32, 128) else { return };
+        let id = FrameId { source: "test".into(), seq: 0 };
+        let picture = Frame::new(id, Size::new(40, 40), PixelFormat::Grey8, vec![7; 1600]).unwrap();
+        assert_eq!(model.processor().frames(&picture).unwrap().iter().len(), frames);
+        let picture = model.processor().guided(&picture, &[]).unwrap();
+        let content = [Content::Image, Content::Text("why")];
+        let reading = model.read(&[Turn { role: Role::User, content: &content }], &[picture]).unwrap();
+        let ids = reading.ids();
+        assert_eq!((ids[0], ids.iter().filter(|&&id| id == 90).count()), (1, 4));
+        let options = GenerateOptions::greedy(4);
+        let generation = model.generator.generate(&reading, None, options, &mut &AtomicBool::new(false)).unwrap();
+        assert!((1..=4).contains(&generation.ids.len()), "{generation:?}");
+    }
+}
+
 fn assert_continues(mut decoder: impl TextDecoder, reading: &Reading, reference: &Reference) {
     let rows = reading.embeddings(0, &decoder).unwrap();
     let mut logits = decoder.extend(Input::Embeddings(&rows)).unwrap().to_vec();
@@ -75,19 +118,33 @@ fn assert_continues(mut decoder: impl TextDecoder, reading: &Reading, reference:
     }
 }
 
-fn open(folder: &Path, vision: Precision, storage: Storage) -> Option<(SmolVlm, tempfile::TempDir)> {
+fn open(files: &ModelFiles, vision: Precision, capacity: usize) -> Option<(SmolVlm, tempfile::TempDir)> {
     let engine = ort_engine::tests::engine()?;
     let graphs = tempfile::tempdir().unwrap();
-    let decoder = DecoderOptions { capacity: 2048, storage, ..DecoderOptions::default() };
+    let decoder = DecoderOptions { capacity, ..DecoderOptions::default() };
     let options = SmolVlmOptions { vision, decoder, longest_edge_px: None };
-    Some((SmolVlm::open(&engine, folder, graphs.path(), options).unwrap(), graphs))
+    Some((SmolVlm::open(&engine, files, graphs.path(), options).unwrap(), graphs))
 }
 
 /// A checkpoint of full size with its own tokenizer and processor: every stage, through the same calls as a user's.
 #[test]
 fn answers_as_a_full_sized_reference_does() {
     let Some(folder) = full_sized() else { return };
-    let Some((mut model, _graphs)) = open(&folder, Precision::F32, Storage::AsStored) else { return };
+    assert_answers(&folder, &ModelFiles::Folder(folder.clone()), 5e-3);
+}
+
+/// The same from the checkpoint as GGUF files of 16 bits, where they lie in the folder too.
+#[test]
+fn answers_from_a_full_sized_pair_as_the_reference_does() {
+    let Some(folder) = full_sized() else { return };
+    let [text, mmproj] = ["text-f16.gguf", "mmproj-f16.gguf"].map(|name| folder.join(name));
+    if text.exists() {
+        assert_answers(&folder, &ModelFiles::Pair { text, mmproj }, 0.05);
+    }
+}
+
+fn assert_answers(folder: &Path, files: &ModelFiles, tolerance: f32) {
+    let Some((mut model, _graphs)) = open(files, Precision::F32, 2048) else { return };
     let index: Value = serde_json::from_slice(&std::fs::read(folder.join("reference.json")).unwrap()).unwrap();
     for case in index.as_array().unwrap() {
         let reference = Reference::read(&folder.join(case["file"].as_str().unwrap()));
@@ -102,7 +159,7 @@ fn answers_as_a_full_sized_reference_does() {
         assert_eq!(reading.ids(), reference.ids("input_ids"));
         let logits = model.generator.logits(&reading).unwrap().to_vec();
         let difference = worst(&logits, &reference.floats("logits_last"));
-        assert!(difference < 5e-3, "logits differ by {difference}");
+        assert!(difference < tolerance, "logits differ by {difference}");
         let expected = reference.ids("generated_ids");
         let options = GenerateOptions::greedy(expected.len());
         let generation = model.generator.generate(&reading, None, options, &mut &AtomicBool::new(false)).unwrap();

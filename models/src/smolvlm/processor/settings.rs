@@ -17,7 +17,7 @@ const STEPS: [&str; 4] = ["do_convert_rgb", "do_resize", "do_rescale", "do_norma
 /// The code of Pillow for its Lanczos filter.
 const LANCZOS: u64 = 1;
 /// Sides that settings may ask for; what is longer than 4,096 is brought down to that anyway.
-pub(super) const LONGEST_EDGE_PX: RangeInclusive<u32> = 1..=65_536;
+pub(in super::super) const LONGEST_EDGE_PX: RangeInclusive<u32> = 1..=65_536;
 pub(super) const TILE_PX: RangeInclusive<u32> = 1..=4096;
 /// What the reference takes for a key that is absent.
 const DEFAULT_TILE_PX: u32 = 364;
@@ -114,6 +114,22 @@ impl ProcessorSettings {
     /// Returns the same settings with pictures cut into tiles.
     pub(super) fn split(self) -> Self {
         Self { tiling: Tiling::Split, ..self }
+    }
+
+    /// Checks that pixels become what the vision encoder takes, -1 to 1; its weights have that built in. The settings come from
+    /// `path`.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub(in super::super) fn check_normalisation(&self, path: &Path) -> Result<(), ModelError> {
+        let is_close = |found: f64, expected: f64| (found - expected).abs() < 1e-6 * expected;
+        let is_half = |value: &f32| is_close(f64::from(*value), 0.5);
+        let is_whole = is_close(self.rescale_factor, DEFAULT_RESCALE_FACTOR);
+        if is_whole && self.mean.iter().chain(&self.std).all(is_half) {
+            return Ok(());
+        }
+        let found = format!("{}, {:?} and {:?}", self.rescale_factor, self.mean, self.std);
+        Err(ModelError::malformed(path, "a rescale factor of 1/255, means and deviations of 0.5", found))
     }
 
     fn of_images(file: &JsonFile, tokens_per_frame: usize) -> Result<Self, ModelError> {

@@ -7,9 +7,13 @@ use models::decoder::Storage;
 /// Arguments of `loupe generate`.
 #[derive(Debug, Args)]
 pub(in super::super) struct GenerateArgs {
-    /// Folder of a SmolVLM as it is published: config.json, tokenizer.json, model.safetensors and the processor's settings
-    #[arg(long, value_name = "DIR")]
+    /// Folder of a SmolVLM as it is published (config.json, tokenizer.json, model.safetensors and the processor's settings) or with
+    /// its two GGUF files of llama.cpp, or the one of these with the language model
+    #[arg(long, value_name = "PATH")]
     pub(super) model: PathBuf,
+    /// The GGUF file with the vision encoder, where --model is one with the language model
+    #[arg(long, value_name = "FILE")]
+    pub(super) mmproj: Option<PathBuf>,
     /// A picture to ask about; repeat it for several, which are shown in this order
     #[arg(long = "image", value_name = "FILE")]
     pub(super) images: Vec<PathBuf>,
