@@ -11,6 +11,8 @@ pub mod disk;
 mod encoder;
 mod error;
 mod features;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 pub mod generate;
 pub mod gguf;

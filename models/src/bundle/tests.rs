@@ -1,4 +1,5 @@
 use super::*;
+use crate::fuzz::Target;
 
 fn parse(text: &str) -> Result<Bundle, ModelError> {
     Bundle::parse(text, Path::new("bundle.toml"))
@@ -71,4 +72,27 @@ fn errors_name_the_key() {
         assert!(error.contains(expected), "{from} -> {to}: {error}");
         assert!(error.starts_with("bundle.toml: expected ") && !error.contains('\n'), "{error}");
     }
+}
+
+#[test]
+#[ignore = "runs for as long as one asks: see crate::fuzz"]
+fn fuzz_bundle() {
+    let words = [
+        "[[files]]\n",
+        "[",
+        "]",
+        "{",
+        "\"",
+        "=",
+        "sha256 = ",
+        "bytes = -1\n",
+        "\u{feff}",
+        "../",
+        "1e999",
+        "\\u0000",
+        "..",
+    ];
+    let seeds = vec![EMBEDDED.as_bytes().to_vec()];
+    let target = Target { file: MANIFEST, interesting_len: EMBEDDED.len(), seeds, words: &words };
+    target.run(|path| Bundle::open(&path.with_file_name("").to_string_lossy()).map(drop));
 }

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::fuzz::Target;
 
 fn text(out: &mut Vec<u8>, text: &str) {
     out.extend((text.len() as u64).to_le_bytes());
@@ -196,4 +197,20 @@ fn refuses_sizes_that_overflow_or_exceed_the_file() {
         bytes[at..at + change.len()].copy_from_slice(change);
         assert!(parse::parse(&bytes).is_err(), "change at {at}");
     }
+}
+
+#[test]
+#[ignore = "runs for as long as one asks: see crate::fuzz"]
+fn fuzz_gguf() {
+    let target =
+        Target { file: "model.gguf", interesting_len: 400, seeds: vec![sample()], words: &["llama", "GGUF", "norm"] };
+    target.run(|path| {
+        let file = Gguf::open(path)?;
+        for (name, info) in &file.contents.tensors {
+            let (format, data) = file.tensor(name, &info.dims)?;
+            let values = data.len() / format.block().1 * format.block().0;
+            assert_eq!(Matrix { rows: 1, row_len: values, format, data }.to_f32().len(), values);
+        }
+        Ok(())
+    });
 }

@@ -162,6 +162,7 @@ mod tests {
     use safetensors::{serialize_to_file, tensor::TensorView};
 
     use super::*;
+    use crate::fuzz::Target;
 
     fn write(path: &Path, tensors: &[(&str, Dtype, &[usize], &[u8])]) {
         let views = tensors.iter().map(|&(name, dtype, dims, bytes)| {
@@ -229,6 +230,57 @@ mod tests {
         index(r#"{"a": "1.safetensors", "x": "2.safetensors"}"#);
         let error = Checkpoint::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("expected tensor a in one file only"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "runs for as long as one asks: see crate::fuzz"]
+    fn fuzz_safetensors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SINGLE_FILE);
+        write(
+            &path,
+            &[("a", Dtype::F32, &[2], &F32), ("b", Dtype::F16, &[1, 2], &F16), ("c", Dtype::BF16, &[2], &BF16)],
+        );
+        let words = [
+            "{",
+            "[",
+            "\"a\":",
+            "dtype",
+            "F32",
+            "data_offsets",
+            "shape",
+            ",",
+            "18446744073709551615",
+            "-1",
+            "__metadata__",
+        ];
+        let target =
+            Target { file: SINGLE_FILE, interesting_len: 220, seeds: vec![fs::read(path).unwrap()], words: &words };
+        target.run(read_all);
+    }
+
+    #[test]
+    #[ignore = "runs for as long as one asks: see crate::fuzz"]
+    fn fuzz_index() {
+        let words = ["{", "[", "\"a\":", "weight_map", "1.safetensors", "2.safetensors", "../", ",", "\"", "null"];
+        let seed = br#"{"metadata": {"total_size": 12}, "weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#;
+        let target =
+            Target { file: INDEX_FILE, interesting_len: seed.len(), seeds: vec![seed.to_vec()], words: &words };
+        target.run(|path| {
+            write(&path.with_file_name("1.safetensors"), &[("a", Dtype::F32, &[2], &F32)]);
+            write(&path.with_file_name("2.safetensors"), &[("b", Dtype::F16, &[2], &F16)]);
+            read_all(path)
+        });
+    }
+
+    /// Reads every tensor of the checkpoint in the folder of `path`.
+    fn read_all(path: &Path) -> Result<(), ModelError> {
+        let checkpoint = Checkpoint::open(&path.with_file_name(""))?;
+        for (name, (_, info)) in &checkpoint.tensors {
+            let len = info.dims.iter().product::<usize>();
+            assert_eq!(checkpoint.read(name, &info.dims)?.len(), len);
+        }
+        checkpoint.fingerprint().map(drop)
     }
 
     #[test]

@@ -1,7 +1,12 @@
 use super::*;
 use crate::{
+    decoder::{DecoderOptions, LlamaDecoder},
+    fuzz::Target,
     gguf::{Value, tests::Draft},
-    smolvlm::reference::{tiny, tiny_pair},
+    smolvlm::{
+        Processor,
+        reference::{tiny, tiny_pair},
+    },
 };
 
 /// Returns the error of opening the pair of f32 files after `change` of the text file's or the vision file's draft.
@@ -204,4 +209,38 @@ fn finds_folder_and_pair() {
             Err(error) => assert!(error.ends_with(&format!("found no config.json, {counts}")), "{error}"),
         }
     }
+}
+
+/// Reads all that [`crate::smolvlm::SmolVlm::open`] reads but for the graph.
+fn open_pair(text: PathBuf, mmproj: PathBuf) -> Result<(), ModelError> {
+    let Opened { config, weights, settings, .. } = Opened::open(&ModelFiles::Pair { text, mmproj })?;
+    Processor::new(settings)?;
+    let (vision, hidden) = (config.vision, config.vision.hidden);
+    for layer in 0..vision.layers {
+        let name = |part: &str| format!("model.vision_model.encoder.layers.{layer}.{part}");
+        weights.vision().read(&name("mlp.fc1.weight"), &[vision.feed_forward, hidden])?;
+        weights.vision().read(&name("self_attn.q_proj.bias"), &[hidden])?;
+    }
+    let options = DecoderOptions { capacity: 4, threads: 1, ..DecoderOptions::default() };
+    LlamaDecoder::new(config.text, &weights.decoder(&config.text)?, options).map(drop)
+}
+
+const WORDS: [&str; 8] = ["clip.vision.", "llama.", "tokenizer.ggml.", "weight", "blk.", "<image>", "Us er", " "];
+
+#[test]
+#[ignore = "runs for as long as one asks: see crate::fuzz"]
+fn fuzz_pair_text() {
+    let ModelFiles::Pair { text, mmproj } = tiny_pair("f16") else { unreachable!() };
+    let seeds = vec![fs::read(text).unwrap()];
+    let target = Target { file: "text.gguf", interesting_len: 4000, seeds, words: &WORDS };
+    target.run(|path| open_pair(path.to_owned(), mmproj.clone()));
+}
+
+#[test]
+#[ignore = "runs for as long as one asks: see crate::fuzz"]
+fn fuzz_pair_mmproj() {
+    let ModelFiles::Pair { text, mmproj } = tiny_pair("f16") else { unreachable!() };
+    let seeds = vec![fs::read(mmproj).unwrap()];
+    let target = Target { file: "mmproj.gguf", interesting_len: 3500, seeds, words: &WORDS };
+    target.run(|path| open_pair(text.clone(), path.to_owned()));
 }
