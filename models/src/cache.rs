@@ -228,7 +228,7 @@ fn expect_sha256(file: &BundleFile, path: &Path, sha256: String) -> Result<(), M
     Err(ModelError::WrongContent { path: path.to_owned(), expected: format!("SHA-256 {}", file.sha256), found: sha256 })
 }
 
-fn copy_and_hash(mut from: impl Read, to: &mut impl io::Write) -> io::Result<(u64, String)> {
+pub(crate) fn copy_and_hash(mut from: impl Read, to: &mut impl io::Write) -> io::Result<(u64, String)> {
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut bytes = 0;

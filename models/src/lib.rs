@@ -20,6 +20,7 @@ pub mod grammar;
 mod graph_files;
 pub mod hash;
 mod heat_map;
+pub mod hub;
 mod kernels;
 pub mod language;
 mod mapped;
