@@ -17,12 +17,13 @@ use models::{
     decoder::DecoderOptions,
     generate::{GenerateOptions, Generation, Reading, Sampling},
     grammar::{Grammar, GrammarCompiler},
+    hub::HubId,
     ort_engine::OrtEngine,
     smolvlm::{Content, Frames, ModelFiles, Precision, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
 };
 use serde::Serialize;
 
-use super::{Outcome, print_json, progress};
+use super::{Outcome, models::require_model, print_json, progress};
 
 pub(super) use args::GenerateArgs;
 use args::{TilingMode, VisionPrecision, WritingArgs};
@@ -59,10 +60,11 @@ impl GenerateArgs {
     /// When a file is missing or damaged, the prompt does not fit, or an option contradicts another.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         self.check()?;
+        let files = self.files()?;
         let mut timings = Timings::default();
         let started = Instant::now();
         let spinner = progress::spinner("loading the model");
-        let mut model = self.open()?;
+        let mut model = self.open(&files)?;
         spinner.finish_and_clear();
         let grammar = self.grammar(&model)?;
         timings.load = millis(started.elapsed());
@@ -105,7 +107,7 @@ impl GenerateArgs {
         Ok(())
     }
 
-    fn open(&self) -> anyhow::Result<SmolVlm> {
+    fn open(&self, files: &ModelFiles) -> anyhow::Result<SmolVlm> {
         let cache = Cache::locate()?;
         let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
         let decoder = DecoderOptions {
@@ -119,8 +121,16 @@ impl GenerateArgs {
         };
         let longest_edge_px = self.looking.longest_edge;
         let options = SmolVlmOptions { vision, decoder, longest_edge_px };
-        let files = ModelFiles::find(&self.model, self.mmproj.as_deref())?;
-        Ok(SmolVlm::open(&engine, &files, &cache.graphs(), options)?)
+        Ok(SmolVlm::open(&engine, files, &cache.graphs(), options)?)
+    }
+
+    /// Returns the model's files. What is no path may be a model on the hub.
+    fn files(&self) -> anyhow::Result<ModelFiles> {
+        let id = self.model.to_str().filter(|_| !self.model.exists()).and_then(HubId::parse);
+        match id {
+            Some(id) if self.mmproj.is_none() => Ok(ModelFiles::Folder(require_model(&id)?)),
+            _ => Ok(ModelFiles::find(&self.model, self.mmproj.as_deref())?),
+        }
     }
 
     fn grammar(&self, model: &SmolVlm) -> anyhow::Result<Option<Grammar>> {

@@ -1,10 +1,14 @@
 //! `loupe models`: lists, fetches and checks the files of a model bundle.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar};
 use models::{
+    ModelError,
     bundle::{Bundle, BundleFile, DEFAULT_BUNDLE, Source},
     cache::{Cache, FileState},
+    hub::{Fetched, Hub, HubId},
     pull::{self, Pip, Progress},
 };
 use serde::Serialize;
@@ -22,8 +26,9 @@ pub struct ModelsArgs {
 enum Action {
     /// List the bundle's files with source, licence and state
     List(Choice),
-    /// Fetch the files that the cache lacks, by python3's pip; does nothing when all are there
-    Pull(Choice),
+    /// Fetch the files that the cache lacks: those of the bundle by python3's pip, or those of a model on the Hugging Face hub; does
+    /// nothing when all are there
+    Pull(PullArgs),
     /// Hash every file and compare it with the bundle
     Verify(Choice),
 }
@@ -36,6 +41,15 @@ struct Choice {
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PullArgs {
+    /// A model on the hub, at main unless given; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` hold as for other tools
+    #[arg(value_name = "OWNER/NAME[@REVISION]", value_parser = parse_hub_id, conflicts_with = "bundle")]
+    model: Option<HubId>,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// One file of a bundle, as `--json` shows it.
@@ -70,7 +84,8 @@ struct Listing<'a> {
 pub fn run(args: &ModelsArgs) -> anyhow::Result<Outcome> {
     match &args.action {
         Action::List(choice) => list(choice),
-        Action::Pull(choice) => pull_files(choice),
+        Action::Pull(PullArgs { model: Some(model), choice }) => pull_model(model, choice),
+        Action::Pull(PullArgs { model: None, choice }) => pull_files(choice),
         Action::Verify(choice) => verify(choice),
     }
 }
@@ -105,6 +120,40 @@ fn pull_files(choice: &Choice) -> anyhow::Result<Outcome> {
         _ => format!("{}: pulled {pulled} of {files} files into {}", bundle.name, cache.root().display()),
     })?;
     Ok(Outcome::Done)
+}
+
+fn pull_model(model: &HubId, choice: &Choice) -> anyhow::Result<Outcome> {
+    let folder = fetch(|hub, progress| hub.pull(model, progress))?;
+    if choice.json {
+        return print_json(&serde_json::json!({"model": model.to_string(), "folder": folder}));
+    }
+    print_line(&format!("{model}: in {}", folder.display()))?;
+    Ok(Outcome::Done)
+}
+
+/// Returns the folder of a model on the hub that `model` names: the cached one, or one that is fetched now.
+///
+/// # Errors
+/// When it can be neither had nor found, or is damaged.
+pub(super) fn require_model(model: &HubId) -> anyhow::Result<PathBuf> {
+    fetch(|hub, progress| hub.require(model, progress))
+}
+
+fn fetch(
+    work: impl FnOnce(&Hub, &mut dyn FnMut(Fetched<'_>)) -> Result<PathBuf, ModelError>,
+) -> anyhow::Result<PathBuf> {
+    let bar = progress::bytes("looking for the model");
+    let folder = work(&Hub::from_env()?, &mut |Fetched { file, bytes, total_bytes }| {
+        bar.set_message(file.to_owned());
+        bar.set_length(total_bytes);
+        bar.set_position(bytes);
+    })?;
+    bar.finish_and_clear();
+    Ok(folder)
+}
+
+fn parse_hub_id(text: &str) -> Result<HubId, String> {
+    HubId::parse(text).ok_or_else(|| "expected OWNER/NAME or OWNER/NAME@REVISION".to_owned())
 }
 
 fn verify(choice: &Choice) -> anyhow::Result<Outcome> {

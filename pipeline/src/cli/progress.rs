@@ -11,6 +11,13 @@ pub(super) fn bar(total: u64, what: &'static str) -> ProgressBar {
     ProgressBar::new(total).with_style(style).with_message(what)
 }
 
+/// Returns a bar over bytes, of which nothing is known at first but `what` they are.
+pub(super) fn bytes(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<32} {wide_bar} {bytes}/{total_bytes} {eta:>4}")
+        .expect("the template is a constant that a test draws");
+    ProgressBar::new(0).with_style(style).with_message(what)
+}
+
 /// Returns a sign of life for work of unknown length.
 pub(super) fn spinner(what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);
@@ -21,7 +28,8 @@ pub(super) fn spinner(what: &'static str) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_template_is_valid() {
+    fn the_templates_are_valid() {
         super::bar(3, "counting").inc(1);
+        super::bytes("fetching").inc(1);
     }
 }

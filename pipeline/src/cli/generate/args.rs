@@ -8,7 +8,7 @@ use models::decoder::Storage;
 #[derive(Debug, Args)]
 pub(in super::super) struct GenerateArgs {
     /// Folder of a SmolVLM as it is published (config.json, tokenizer.json, model.safetensors and the processor's settings) or with
-    /// its two GGUF files of llama.cpp, or the one of these with the language model
+    /// its two GGUF files of llama.cpp, the one of these with the language model, or OWNER/NAME[@REVISION] on the Hugging Face hub
     #[arg(long, value_name = "PATH")]
     pub(super) model: PathBuf,
     /// The GGUF file with the vision encoder, where --model is one with the language model
