@@ -1,4 +1,4 @@
-//! Times the vision encoder of a `SmolVLM` folder: milliseconds a frame at each precision, medians of five.
+//! Times the vision encoder of a `SmolVLM` folder: milliseconds a frame on each engine, medians of five.
 //!
 //! ```sh
 //! ORT_DYLIB_PATH=libonnxruntime.so cargo run --release -p models --example vision_speed -- MODEL_FOLDER GRAPHS [THREADS]
@@ -7,8 +7,8 @@
 use std::{env, error::Error, path::Path, time::Instant};
 
 use models::{
-    ort_engine::{OrtEngine, SessionConfig},
-    smolvlm::{Checkpoint, Precision, VisionEncoder, VisionOptions, VlmConfig},
+    ort_engine::OrtEngine,
+    smolvlm::{Checkpoint, VisionEncoder, VisionEngine, VlmConfig},
 };
 
 const ROUNDS: usize = 5;
@@ -24,11 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
     let (weights, config) = (Checkpoint::open(folder)?, VlmConfig::read(folder)?);
     let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|index| (index * 7 % 251) as u8).collect();
-    for precision in [Precision::Int8, Precision::F32] {
-        let session = SessionConfig { threads, ..SessionConfig::default() };
+    let ort = VisionEngine::Ort { engine: &engine, graphs };
+    for (name, vision) in [("8-bit integers", VisionEngine::Integer), ("32-bit floats", ort)] {
         let started = Instant::now();
-        let mut encoder =
-            VisionEncoder::open(&engine, (&weights, &config), graphs, VisionOptions { precision, session })?;
+        let mut encoder = VisionEncoder::open(vision, (&weights, &config), threads)?;
         let opened = started.elapsed();
         let mut millis = Vec::new();
         for _ in 0..ROUNDS {
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             millis.push(started.elapsed().as_millis());
         }
         millis.sort_unstable();
-        println!("{precision:?}: opened in {} ms, a frame in {millis:?} ms", opened.as_millis());
+        println!("{name}: opened in {} ms, a frame in {millis:?} ms", opened.as_millis());
     }
     Ok(())
 }

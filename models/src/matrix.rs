@@ -1,5 +1,6 @@
 //! Matrices as model files store them: plain, half-precision or quantised in blocks.
 
+pub(crate) mod fit;
 mod k_quants;
 
 use half::f16;

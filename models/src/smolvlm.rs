@@ -12,6 +12,7 @@ mod json;
 mod mmproj;
 mod processor;
 mod prompt;
+mod quantize;
 #[cfg(test)]
 pub(crate) mod reference;
 mod seen;
@@ -25,5 +26,6 @@ pub use engine::{SmolVlm, SmolVlmOptions};
 pub use files::ModelFiles;
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
+pub use quantize::{Quantized, quantize};
 pub use tensors::Tensors;
-pub use vision::{Precision, VisionEncoder, VisionOptions};
+pub use vision::{VisionEncoder, VisionEngine};

@@ -61,6 +61,11 @@ impl Reading {
         Ok(Self { ids, images })
     }
 
+    /// Returns the image features, in the order of their places.
+    pub fn images(&self) -> &[PlacedFeatures] {
+        &self.images
+    }
+
     /// Returns the number of positions.
     pub fn len(&self) -> usize {
         self.ids.len()

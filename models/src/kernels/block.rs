@@ -1,12 +1,11 @@
 //! Weights of 16 outputs by 32 inputs, laid out so that one vector holds the 16 outputs: a product needs no sums across lanes.
 
-mod fit;
 mod plain;
 mod source;
 
 use half::f16;
 
-use crate::matrix::{BLOCK_LEN, Format, FourBitPart, q4_k_part};
+use crate::matrix::{BLOCK_LEN, Format, FourBitPart, fit, q4_k_part};
 
 use super::simd::{Fixed, LANES, Level, Words};
 

@@ -15,9 +15,12 @@ use crate::{ModelError, hash::hexadecimal, mapped, matrix::Format};
 use super::Tensors;
 
 /// The weights of a model that is in one file.
-const SINGLE_FILE: &str = "model.safetensors";
+pub(super) const SINGLE_FILE: &str = "model.safetensors";
 /// Says which tensor is in which of several files.
-const INDEX_FILE: &str = "model.safetensors.index.json";
+pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// What [`super::quantize`] stores matrices in: safetensors has no type for blocks, so they are rows of bytes.
+const BLOCK_FORMATS: [Format; 2] = [Format::Q4_1, Format::Q8_0];
 
 /// The tensors of a model folder, read in place through memory maps.
 #[derive(Debug)]
@@ -113,6 +116,14 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Returns each tensor: its name, type, shape and bytes.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (&str, Dtype, &[usize], &[u8])> {
+        let tensors = self.tensors.iter();
+        tensors.map(|(name, (shard, info))| {
+            (name.as_str(), info.dtype, info.dims.as_slice(), &self.shards[*shard].map[info.bytes.clone()])
+        })
+    }
+
     /// Returns whether there is a tensor `name`.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -125,14 +136,16 @@ impl Tensors for Checkpoint {
         let Some((shard, info)) = self.tensors.get(name) else {
             return Err(self.flaw(name, &expected, "no such tensor"));
         };
-        if info.dims != dims {
-            return Err(self.flaw(name, &expected, &format!("{:?}", info.dims)));
-        }
+        let blocks = BLOCK_FORMATS.into_iter().find(|&format| is_in_blocks(info, format, dims));
         let format = match info.dtype {
+            _ if blocks.is_none() && info.dims != dims => {
+                return Err(self.flaw(name, &expected, &format!("{:?}", info.dims)));
+            }
             Dtype::F32 => Format::F32,
             Dtype::F16 => Format::F16,
             Dtype::BF16 => Format::Bf16,
-            other => return Err(self.flaw(name, "of type F32, F16 or BF16", &format!("{other:?}"))),
+            other => blocks
+                .ok_or_else(|| self.flaw(name, "of type F32, F16, BF16 or in blocks of U8", &format!("{other:?}")))?,
         };
         Ok((format, &self.shards[*shard].map[info.bytes.clone()]))
     }
@@ -153,6 +166,12 @@ impl Tensors for Checkpoint {
         }
         Ok(hexadecimal(&hash.finalize()))
     }
+}
+
+/// Returns whether a tensor is a matrix of shape `dims` in blocks of `format`.
+fn is_in_blocks(info: &TensorInfo, format: Format, dims: &[usize]) -> bool {
+    let [rows, row_len] = *dims else { return false };
+    info.dtype == Dtype::U8 && format.bytes_for(row_len).is_some_and(|row_bytes| info.dims == [rows, row_bytes])
 }
 
 #[cfg(test)]
@@ -194,7 +213,7 @@ mod tests {
         let cases = [
             ("a", &[2][..], "expected tensor a of shape [2], found [1, 2]"),
             ("z", &[2][..], "expected tensor z of shape [2], found no such tensor"),
-            ("i", &[2][..], "expected tensor i of type F32, F16 or BF16, found I8"),
+            ("i", &[2][..], "expected tensor i of type F32, F16, BF16 or in blocks of U8, found I8"),
             ("nan", &[2][..], "expected tensor nan to be finite, found NaN"),
         ];
         for (name, dims, expected) in cases {

@@ -1,16 +1,15 @@
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     ModelError,
     decoder::{DecoderOptions, LlamaDecoder},
     generate::{Generator, PlacedFeatures, Reading},
-    ort_engine::{OrtEngine, SessionConfig},
     tokenizer::TextTokenizer,
 };
 
 use super::{
-    Frames, ModelFiles, Precision, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionOptions,
-    files::Opened, seen::SeenFrames,
+    Frames, ModelFiles, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionEngine, files::Opened,
+    seen::SeenFrames,
 };
 
 /// Frames whose features are kept: two pictures of 17 frames, at 147 KB a frame for the 256M sizes.
@@ -19,8 +18,6 @@ const KEPT_FRAMES: usize = 34;
 /// How a `SmolVLM` is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SmolVlmOptions {
-    /// How the matrix products of the vision encoder are computed.
-    pub vision: Precision,
     /// How the language model is set up. A picture of 17 frames takes 1,141 positions.
     pub decoder: DecoderOptions,
     /// Replaces the length that the longer side of a picture is scaled to; fewer tiles at a smaller one.
@@ -39,24 +36,16 @@ pub struct SmolVlm {
 }
 
 impl SmolVlm {
-    /// Returns the model in `files`. The first call for a checkpoint writes the graph of its vision encoder to a folder in
-    /// `graphs`.
+    /// Returns the model in `files`, whose pictures are seen by `vision`.
     ///
     /// # Errors
-    /// When a file is absent or malformed, files disagree with each other, `graphs` cannot be written, or ONNX Runtime
-    /// refuses the graph.
-    pub fn open(
-        engine: &OrtEngine,
-        files: &ModelFiles,
-        graphs: &Path,
-        options: SmolVlmOptions,
-    ) -> Result<Self, ModelError> {
+    /// When a file is absent or malformed, files disagree with each other, a graph cannot be written, or ONNX Runtime
+    /// refuses it.
+    pub fn open(files: &ModelFiles, vision: VisionEngine<'_>, options: SmolVlmOptions) -> Result<Self, ModelError> {
         let Opened { config, settings, tokenizer, prompts, weights } = Opened::open(files)?;
         let longest_edge_px = options.longest_edge_px.unwrap_or(settings.longest_edge_px);
         let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
-        let session = SessionConfig { threads: options.decoder.threads, ..SessionConfig::default() };
-        let vision = VisionOptions { precision: options.vision, session };
-        let vision = VisionEncoder::open(engine, (weights.vision(), &config), graphs, vision)?;
+        let vision = VisionEncoder::open(vision, (weights.vision(), &config), options.decoder.threads)?;
         let decoder = LlamaDecoder::new(config.text, &weights.decoder(&config.text)?, options.decoder)?;
         let generator = Generator::new(decoder, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })

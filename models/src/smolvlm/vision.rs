@@ -20,26 +20,22 @@ const PREFIX: &str = "model.vision_model";
 /// The connector's one matrix.
 const PROJECTION: &str = "model.connector.modality_projection.proj.weight";
 
-/// How the matrix products of the vision encoder are computed. All else is 32-bit floating point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats, as in the reference.
-    F32,
-    /// 8-bit integers: weights with a scale for each output, activations with a range for each row, found anew for each
-    /// frame. A quarter of the memory.
-    Int8,
+/// What computes the features of frames.
+#[derive(Debug, Clone, Copy)]
+pub enum VisionEngine<'a> {
+    /// ONNX Runtime, in 32-bit floats as the reference. The first call for a checkpoint writes its graph to a folder in `graphs`.
+    Ort {
+        /// The runtime.
+        engine: &'a OrtEngine,
+        /// Where graphs are kept.
+        graphs: &'a Path,
+    },
+    /// Kernels of our own, in 8-bit integers: weights with a scale for each output, activations with a range for each row,
+    /// found anew for each frame. A quarter of the memory.
+    Integer,
 }
 
-/// Which encoder to open, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VisionOptions {
-    /// How matrix products are computed.
-    pub precision: Precision,
-    /// How the session uses the machine.
-    pub session: SessionConfig,
-}
-
-/// What computes features of frames.
+/// A vision encoder, whatever computes it.
 trait FrameEncoder: fmt::Debug + Send {
     /// Adds the image tokens of `frames`, whole frames, to `features`.
     fn encode(&mut self, frames: &[u8], features: &mut Vec<f32>) -> Result<(), ModelError>;
@@ -53,21 +49,22 @@ pub struct VisionEncoder {
 }
 
 impl VisionEncoder {
-    /// Returns the encoder of a checkpoint. With 32-bit floats, the first call for a checkpoint writes its graph to a folder
-    /// in `graphs`.
+    /// Returns the encoder of a model, which works with `threads`.
     ///
     /// # Errors
-    /// When a tensor is absent or of another shape, the graph cannot be written, or ONNX Runtime refuses it.
+    /// When a tensor is absent, of another shape or not finite, a graph cannot be written, or ONNX Runtime refuses it.
     pub fn open(
-        engine: &OrtEngine,
-        model: (&dyn Tensors, &VlmConfig),
-        graphs: &Path,
-        options: VisionOptions,
+        engine: VisionEngine<'_>,
+        (weights, config): (&dyn Tensors, &VlmConfig),
+        threads: usize,
     ) -> Result<Self, ModelError> {
-        let frame_len = model.1.vision.image_px.pow(2) * 3;
-        let engine: Box<dyn FrameEncoder> = match options.precision {
-            Precision::F32 => Box::new(OrtVision::open(engine, model, graphs, options.session)?),
-            Precision::Int8 => Box::new(IntegerVision::new(model, options.session.threads)?),
+        let frame_len = config.vision.image_px.pow(2) * 3;
+        let engine: Box<dyn FrameEncoder> = match engine {
+            VisionEngine::Ort { engine, graphs } => {
+                let session = SessionConfig { threads, ..SessionConfig::default() };
+                Box::new(OrtVision::open(engine, (weights, config), graphs, session)?)
+            }
+            VisionEngine::Integer => Box::new(IntegerVision::new((weights, config), threads)?),
         };
         Ok(Self { engine, frame_len })
     }

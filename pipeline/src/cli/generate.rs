@@ -19,7 +19,7 @@ use models::{
     grammar::{Grammar, GrammarCompiler},
     hub::HubId,
     ort_engine::OrtEngine,
-    smolvlm::{Content, Frames, ModelFiles, Precision, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
+    smolvlm::{Content, Frames, ModelFiles, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, VisionEngine},
 };
 use serde::Serialize;
 
@@ -108,20 +108,18 @@ impl GenerateArgs {
     }
 
     fn open(&self, files: &ModelFiles) -> anyhow::Result<SmolVlm> {
-        let cache = Cache::locate()?;
-        let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
         let decoder = DecoderOptions {
             capacity: self.writing.context,
             threads: self.writing.threads,
             storage: self.writing.text.storage(),
         };
-        let vision = match self.looking.vision {
-            VisionPrecision::F32 => Precision::F32,
-            VisionPrecision::Int8 => Precision::Int8,
-        };
-        let longest_edge_px = self.looking.longest_edge;
-        let options = SmolVlmOptions { vision, decoder, longest_edge_px };
-        Ok(SmolVlm::open(&engine, files, &cache.graphs(), options)?)
+        let options = SmolVlmOptions { decoder, longest_edge_px: self.looking.longest_edge };
+        if self.looking.vision == VisionPrecision::Int8 {
+            return Ok(SmolVlm::open(files, VisionEngine::Integer, options)?);
+        }
+        let cache = Cache::locate()?;
+        let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
+        Ok(SmolVlm::open(files, VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() }, options)?)
     }
 
     /// Returns the model's files. What is no path may be a model on the hub.

@@ -1,5 +1,7 @@
 //! `loupe models`: lists, fetches and checks the files of a model bundle.
 
+mod quantize;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -14,6 +16,8 @@ use models::{
 use serde::Serialize;
 
 use super::{Outcome, print_json, print_line, progress};
+
+use quantize::QuantizeArgs;
 
 /// Arguments of `loupe models`.
 #[derive(Debug, Args)]
@@ -31,6 +35,9 @@ enum Action {
     Pull(PullArgs),
     /// Hash every file and compare it with the bundle
     Verify(Choice),
+    /// Write a copy of a SmolVLM folder with its weights in 8 and 4 bits, which loads sooner and takes less memory, and say what that
+    /// changes
+    Quantize(QuantizeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +94,7 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<Outcome> {
         Action::Pull(PullArgs { model: Some(model), choice }) => pull_model(model, choice),
         Action::Pull(PullArgs { model: None, choice }) => pull_files(choice),
         Action::Verify(choice) => verify(choice),
+        Action::Quantize(args) => args.run(),
     }
 }
 

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use cameras::{Frame, FrameId, PixelFormat, Size, decode_file};
@@ -10,7 +11,7 @@ use crate::{
         ort::{Activations, GraphPlace, OrtDecoder, OrtDecoderOptions},
     },
     generate::{FrameFeatures, GenerateOptions, Stop},
-    ort_engine,
+    ort_engine::{self, SessionConfig},
     smolvlm::{
         Checkpoint, Content, Role, Tensors as _, VlmConfig,
         reference::{Reference, full_sized, tiny, tiny_pair},
@@ -54,8 +55,8 @@ fn answers_as_the_reference_does() {
     let (config, checkpoint) = (VlmConfig::read(&tiny()).unwrap(), Checkpoint::open(&tiny()).unwrap());
     let reference = Reference::read(&tiny().join("reference.safetensors"));
     let graphs = tempfile::tempdir().unwrap();
-    let options = VisionOptions { precision: Precision::F32, session: SessionConfig::default() };
-    let mut vision = VisionEncoder::open(&engine, (&checkpoint, &config), graphs.path(), options).unwrap();
+    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
+    let mut vision = VisionEncoder::open(vision, (&checkpoint, &config), 1).unwrap();
     let reading = reading(&reference, &config, &mut vision);
     let weights = text::weights(&checkpoint, &config.text).unwrap();
     let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
@@ -76,8 +77,8 @@ fn answers_from_a_pair_as_the_reference_does() {
         let Opened { config, weights, .. } = Opened::open(&tiny_pair(kind)).unwrap();
         let reference = Reference::read(&tiny().join("reference.safetensors"));
         let graphs = tempfile::tempdir().unwrap();
-        let options = VisionOptions { precision: Precision::F32, session: SessionConfig::default() };
-        let mut vision = VisionEncoder::open(&engine, (weights.vision(), &config), graphs.path(), options).unwrap();
+        let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
+        let mut vision = VisionEncoder::open(vision, (weights.vision(), &config), 1).unwrap();
         let features = vision.encode(&reference.frames()).unwrap();
         let difference = worst(&features, &reference.floats("image_features"));
         assert!(difference <= FEATURE_TOLERANCE, "{kind}: features differ by {difference}");
@@ -92,7 +93,7 @@ fn answers_from_a_pair_as_the_reference_does() {
 #[test]
 fn opens_a_pair_with_its_tokenizer_and_processor() {
     for (kind, frames) in [("f32", 2 * 2 + 1), ("f16", 4 * 4 + 1)] {
-        let Some((mut model, _graphs)) = open(&tiny_pair(kind), Precision::F32, 128) else { return };
+        let Some((mut model, _graphs)) = open(&tiny_pair(kind), 128) else { return };
         let id = FrameId { source: "test".into(), seq: 0 };
         let picture = Frame::new(id, Size::new(40, 40), PixelFormat::Grey8, vec![7; 1600]).unwrap();
         assert_eq!(model.processor().frames(&picture).unwrap().iter().len(), frames);
@@ -118,12 +119,14 @@ fn assert_continues(mut decoder: impl TextDecoder, reading: &Reading, reference:
     }
 }
 
-fn open(files: &ModelFiles, vision: Precision, capacity: usize) -> Option<(SmolVlm, tempfile::TempDir)> {
+/// Returns the model in `files`, with ONNX Runtime's vision.
+fn open(files: &ModelFiles, capacity: usize) -> Option<(SmolVlm, tempfile::TempDir)> {
     let engine = ort_engine::tests::engine()?;
     let graphs = tempfile::tempdir().unwrap();
     let decoder = DecoderOptions { capacity, ..DecoderOptions::default() };
-    let options = SmolVlmOptions { vision, decoder, longest_edge_px: None };
-    Some((SmolVlm::open(&engine, files, graphs.path(), options).unwrap(), graphs))
+    let options = SmolVlmOptions { decoder, longest_edge_px: None };
+    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
+    Some((SmolVlm::open(files, vision, options).unwrap(), graphs))
 }
 
 /// A checkpoint of full size with its own tokenizer and processor: every stage, through the same calls as a user's.
@@ -144,7 +147,7 @@ fn answers_from_a_full_sized_pair_as_the_reference_does() {
 }
 
 fn assert_answers(folder: &Path, files: &ModelFiles, tolerance: f32) {
-    let Some((mut model, _graphs)) = open(files, Precision::F32, 2048) else { return };
+    let Some((mut model, _graphs)) = open(files, 2048) else { return };
     let index: Value = serde_json::from_slice(&std::fs::read(folder.join("reference.json")).unwrap()).unwrap();
     for case in index.as_array().unwrap() {
         let reference = Reference::read(&folder.join(case["file"].as_str().unwrap()));

@@ -10,16 +10,21 @@ use crate::{
 /// The reference computes in f32 in another order of additions, and keeps the normalisation of pixels apart.
 const TOLERANCE: f32 = 2e-4;
 
-fn encoder(folder: &Path, precision: Precision) -> Option<(VisionEncoder, tempfile::TempDir)> {
+/// Returns the encoder in `folder`, on ONNX Runtime.
+fn encoder(folder: &Path) -> Option<(VisionEncoder, tempfile::TempDir)> {
     let engine = ort_engine::tests::engine()?;
-    let (config, weights) = (VlmConfig::read(folder).unwrap(), Checkpoint::open(folder).unwrap());
     let graphs = tempfile::tempdir().unwrap();
-    let options = VisionOptions { precision, session: SessionConfig::default() };
-    Some((VisionEncoder::open(&engine, (&weights, &config), graphs.path(), options).unwrap(), graphs))
+    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
+    Some((open(folder, vision), graphs))
+}
+
+fn open(folder: &Path, engine: VisionEngine<'_>) -> VisionEncoder {
+    let (config, weights) = (VlmConfig::read(folder).unwrap(), Checkpoint::open(folder).unwrap());
+    VisionEncoder::open(engine, (&weights, &config), 2).unwrap()
 }
 
 fn assert_parity(folder: &Path, tolerance: f32) {
-    let Some((mut encoder, _graphs)) = encoder(folder, Precision::F32) else { return };
+    let Some((mut encoder, _graphs)) = encoder(folder) else { return };
     let reference = Reference::read(&folder.join("reference.safetensors"));
     let features = encoder.encode(&reference.frames()).unwrap();
     let expected = reference.floats("image_features");
@@ -46,7 +51,7 @@ fn cosine(left: &[f32], right: &[f32]) -> f32 {
 }
 
 fn assert_close_in_8_bits(folder: &Path) {
-    let Some((mut encoder, _graphs)) = encoder(folder, Precision::Int8) else { return };
+    let mut encoder = open(folder, VisionEngine::Integer);
     let reference = Reference::read(&folder.join("reference.safetensors"));
     let features = encoder.encode(&reference.frames()).unwrap();
     let cosine = cosine(&features, &reference.floats("image_features"));
@@ -66,7 +71,7 @@ fn stays_close_to_a_full_sized_reference_in_8_bits() {
 
 #[test]
 fn refuses_half_a_frame() {
-    let Some((mut encoder, _graphs)) = encoder(&tiny(), Precision::F32) else { return };
+    let Some((mut encoder, _graphs)) = encoder(&tiny()) else { return };
     for len in [0, 100, 32 * 32 * 3 + 1] {
         let error = encoder.encode(&vec![0; len]).unwrap_err().to_string();
         assert_eq!(error, format!("frames: expected whole frames of 3072 bytes, found {len} bytes"));
@@ -79,8 +84,8 @@ fn names_a_tensor_of_the_wrong_shape() {
     let (mut config, weights) = (VlmConfig::read(&tiny()).unwrap(), Checkpoint::open(&tiny()).unwrap());
     config.vision.feed_forward = 128;
     let graphs = tempfile::tempdir().unwrap();
-    let options = VisionOptions { precision: Precision::F32, session: SessionConfig::default() };
-    let error = VisionEncoder::open(&engine, (&weights, &config), graphs.path(), options).unwrap_err();
+    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
+    let error = VisionEncoder::open(vision, (&weights, &config), 1).unwrap_err();
     let expected = "tensor model.vision_model.encoder.layers.0.mlp.fc1.bias of shape [128], found [64]";
     assert!(error.to_string().ends_with(expected), "{error}");
     assert_eq!(std::fs::read_dir(graphs.path()).unwrap().count(), 0, "a draft stays behind");

@@ -2,11 +2,13 @@
 
 use half::f16;
 
-use crate::matrix::BLOCK_LEN;
+use super::BLOCK_LEN;
+#[cfg(doc)]
+use super::Format;
 
 /// Fits 4 bits to any values: the range from the least to the greatest in 15 steps. Returns scale, minimum and `q` packed as in
-/// `Format::Q4_1`.
-pub(super) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN / 2]) {
+/// [`Format::Q4_1`].
+pub(crate) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN / 2]) {
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
     let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let minimum = f16::from_f32(least);
@@ -17,17 +19,31 @@ pub(super) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN 
     (if finite { scale } else { f16::NAN }, minimum, packed(&values.map(quant)))
 }
 
-/// Returns 4-bit numbers packed as in `Format::Q4_1`.
-pub(super) fn packed(quants: &[u8; BLOCK_LEN]) -> [u8; BLOCK_LEN / 2] {
+/// Returns 4-bit numbers packed as in [`Format::Q4_1`].
+pub(crate) fn packed(quants: &[u8; BLOCK_LEN]) -> [u8; BLOCK_LEN / 2] {
     std::array::from_fn(|at| quants[at] | (quants[at + BLOCK_LEN / 2] << 4))
 }
 
-/// Fits 8 bits to any values: the largest magnitude in 127 steps. Returns scale and `q` as in `Format::Q8_0`.
-pub(super) fn eight_bits(values: &[f32; BLOCK_LEN]) -> (f16, [u8; BLOCK_LEN]) {
+/// Fits 8 bits to any values: the largest magnitude in 127 steps. Returns scale and `q` as in [`Format::Q8_0`].
+pub(crate) fn eight_bits(values: &[f32; BLOCK_LEN]) -> (f16, [u8; BLOCK_LEN]) {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let scale = f16::from_f32(largest / 127.0);
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
     let quants = values.map(|value| ((value * inverse).round().clamp(-128.0, 127.0) as i8).cast_unsigned());
     let finite = values.iter().all(|value| value.is_finite());
     (if finite { scale } else { f16::NAN }, quants)
+}
+
+/// Returns `values`, whole blocks, in the format that [`four_bits`] fits.
+pub(crate) fn to_q4_1(values: &[f32]) -> Vec<u8> {
+    let blocks = values.as_chunks::<BLOCK_LEN>().0.iter().map(four_bits);
+    blocks
+        .flat_map(|(scale, minimum, quants)| scale.to_le_bytes().into_iter().chain(minimum.to_le_bytes()).chain(quants))
+        .collect()
+}
+
+/// Returns `values`, whole blocks, in the format that [`eight_bits`] fits.
+pub(crate) fn to_q8_0(values: &[f32]) -> Vec<u8> {
+    let blocks = values.as_chunks::<BLOCK_LEN>().0.iter().map(eight_bits);
+    blocks.flat_map(|(scale, quants)| scale.to_le_bytes().into_iter().chain(quants)).collect()
 }

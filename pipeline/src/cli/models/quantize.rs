@@ -1,0 +1,208 @@
+//! `loupe models quantize`: a smaller copy of a model, measured against the original.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use cameras::{Frame, FrameId, PixelFormat, Size, decode_file};
+use clap::{Args, ValueEnum};
+use indicatif::HumanBytes;
+use models::{
+    bundle::{Bundle, DEFAULT_BUNDLE, Role},
+    cache::Cache,
+    decoder::{DecoderOptions, Storage},
+    generate::GenerateOptions,
+    ort_engine::OrtEngine,
+    smolvlm::{Content, ModelFiles, Quantized, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, VisionEngine, quantize},
+};
+use serde::Serialize;
+
+use super::super::{Outcome, print_json, print_line, progress};
+
+/// Asked about every picture; the first token of the answer is compared.
+const QUESTION: &str = "Is there a defect in the picture?";
+/// Tokens that are written to measure speed.
+const TOKENS: usize = 32;
+
+/// Arguments of `loupe models quantize`.
+#[derive(Debug, Args)]
+pub(super) struct QuantizeArgs {
+    /// Folder of a SmolVLM as it is published, with weights in floats
+    #[arg(value_name = "DIR")]
+    model: PathBuf,
+    /// The folder to write, which does not exist yet
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Weights of the language model; the vision encoder takes 8 bits
+    #[arg(long, value_enum, default_value_t = Text::Q4)]
+    text: Text,
+    /// A picture to compare both models on; repeat it for several. A generated one unless given
+    #[arg(long = "image", value_name = "FILE")]
+    images: Vec<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Text {
+    /// 8 bits a weight
+    Q8,
+    /// 4 bits a weight
+    Q4,
+}
+
+/// What `--json` prints; the names are part of the interface.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    bytes_before: u64,
+    bytes_after: u64,
+    matrices: usize,
+    pictures: usize,
+    /// The least cosine between the image features of both models.
+    cosine_min: f64,
+    same_first_token: usize,
+    before: Speed,
+    after: Speed,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Speed {
+    load_ms: f64,
+    /// The fastest frame: others may have waited for something else.
+    frame_ms: f64,
+    tokens_per_s: f64,
+}
+
+/// What one model makes of the pictures.
+struct Answers {
+    features: Vec<Vec<f32>>,
+    first_tokens: Vec<u32>,
+    speed: Speed,
+}
+
+impl QuantizeArgs {
+    /// Writes the quantised model, compares it with the original and prints how they differ.
+    ///
+    /// # Errors
+    /// When the model or a picture cannot be read, or the copy cannot be written.
+    pub(super) fn run(&self) -> anyhow::Result<Outcome> {
+        let pictures = self.pictures()?;
+        let Quantized { bytes_before, bytes_after, matrices } = self.write()?;
+        let spinner = progress::spinner("asking the original");
+        let before = original(&self.model, &pictures)?;
+        spinner.set_message("asking the copy");
+        let after = ask(&self.output, VisionEngine::Integer, &pictures)?;
+        spinner.finish_and_clear();
+        let cosines = before.features.iter().zip(&after.features).map(|(before, after)| cosine(before, after));
+        let tokens = before.first_tokens.iter().zip(&after.first_tokens);
+        let comparison = Comparison {
+            bytes_before,
+            bytes_after,
+            matrices,
+            pictures: pictures.len(),
+            cosine_min: cosines.fold(1.0, f64::min),
+            same_first_token: tokens.filter(|(before, after)| before == after).count(),
+            before: before.speed,
+            after: after.speed,
+        };
+        if self.json { print_json(&comparison) } else { self.print(&comparison) }
+    }
+
+    fn pictures(&self) -> anyhow::Result<Vec<Frame>> {
+        if self.images.is_empty() {
+            return Ok(vec![generated()?]);
+        }
+        let id = || FrameId { source: "quantize".into(), seq: 0 };
+        self.images.iter().map(|path| Ok(decode_file(path, id())?)).collect()
+    }
+
+    fn write(&self) -> anyhow::Result<Quantized> {
+        let bar = progress::bytes("rounding");
+        let text = match self.text {
+            Text::Q8 => Storage::EightBit,
+            Text::Q4 => Storage::FourBit,
+        };
+        let quantized = quantize(&self.model, &self.output, text, &|done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })?;
+        bar.finish_and_clear();
+        Ok(quantized)
+    }
+
+    fn print(&self, comparison: &Comparison) -> anyhow::Result<Outcome> {
+        let Comparison { bytes_before, bytes_after, matrices, pictures, before, after, .. } = *comparison;
+        let (old, new) = (HumanBytes(bytes_before), HumanBytes(bytes_after));
+        print_line(&format!("{}: {old} -> {new}, {matrices} matrices rounded", self.output.display()))?;
+        let row = |what: &str, unit: &str, of: fn(&Speed) -> f64| {
+            print_line(&format!("  {what:<16} {:>8.0} -> {:>6.0} {unit}", of(&before), of(&after)))
+        };
+        row("load", "ms", |speed| speed.load_ms)?;
+        row("a frame", "ms", |speed| speed.frame_ms)?;
+        row("written", "tokens/s", |speed| speed.tokens_per_s)?;
+        let Comparison { cosine_min, same_first_token, .. } = *comparison;
+        let on = if self.images.is_empty() { "1 generated picture".to_owned() } else { format!("{pictures} pictures") };
+        print_line(&format!(
+            "  on {on}: cosine of image features {cosine_min:.5} at worst, first token of the answer the same on {same_first_token}"
+        ))?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Returns what the model in `folder` answers in 32-bit floats.
+fn original(folder: &Path, pictures: &[Frame]) -> anyhow::Result<Answers> {
+    let cache = Cache::locate()?;
+    let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
+    ask(folder, VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() }, pictures)
+}
+
+fn ask(folder: &Path, vision: VisionEngine<'_>, pictures: &[Frame]) -> anyhow::Result<Answers> {
+    let started = Instant::now();
+    let decoder = DecoderOptions { capacity: 1024, ..DecoderOptions::default() };
+    let options = SmolVlmOptions { decoder, longest_edge_px: None };
+    let mut model = SmolVlm::open(&ModelFiles::Folder(folder.to_owned()), vision, options)?;
+    let speed = Speed { load_ms: millis(started.elapsed()), frame_ms: f64::INFINITY, tokens_per_s: 0.0 };
+    let mut answers = Answers { features: Vec::new(), first_tokens: Vec::new(), speed };
+    for picture in pictures {
+        let frames = model.processor().guided(picture, &[])?;
+        let content = [Content::Image, Content::Text(QUESTION)];
+        let started = Instant::now();
+        let reading = model.read(&[Turn { role: Speaker::User, content: &content }], &[frames])?;
+        answers.speed.frame_ms = answers.speed.frame_ms.min(millis(started.elapsed()));
+        answers.features.push(reading.images().iter().flat_map(|image| &image.features.rows).copied().collect());
+        let generation =
+            model.generator.generate(&reading, None, GenerateOptions::greedy(TOKENS), &mut &AtomicBool::new(false))?;
+        answers.first_tokens.extend(generation.ids.first());
+        // The first token comes with the prompt.
+        let steps = generation.ids.len().saturating_sub(1) as f64;
+        let tokens_per_s = steps / generation.decode.as_secs_f64().max(f64::MIN_POSITIVE);
+        answers.speed.tokens_per_s = answers.speed.tokens_per_s.max(tokens_per_s);
+    }
+    Ok(answers)
+}
+
+/// Returns a picture with edges of all directions and slopes of light.
+fn generated() -> anyhow::Result<Frame> {
+    const SIDE_PX: u32 = 512;
+    let pixel = |index: u32| {
+        let (x, y) = (index % SIDE_PX, index / SIDE_PX);
+        let is_in_disc = x.abs_diff(200).pow(2) + y.abs_diff(300).pow(2) < 120 * 120;
+        let light = if is_in_disc { 255 - x / 4 } else { 40 + y / 4 };
+        [light as u8, (light / 2 + x / 8) as u8, (x ^ y) as u8]
+    };
+    let pixels: Vec<u8> = (0..SIDE_PX * SIDE_PX).flat_map(pixel).collect();
+    let id = FrameId { source: "generated".into(), seq: 0 };
+    Ok(Frame::new(id, Size::new(SIDE_PX, SIDE_PX), PixelFormat::Rgb8, pixels)?)
+}
+
+fn cosine(left: &[f32], right: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    dot(left, right) / (dot(left, left) * dot(right, right)).sqrt()
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e4).round() / 10.0
+}
