@@ -1,7 +1,9 @@
 //! The language model: reads tokens or embeddings, keeps what it has read in a cache, and says what may come next.
 
 mod attention;
-mod config;
+mod checkpoint;
+pub(crate) mod config;
+mod folder;
 mod layers;
 mod llama;
 pub mod ort;
@@ -11,9 +13,14 @@ mod weights;
 use crate::{ModelError, kernels::Linear};
 
 pub use crate::kernels::Storage;
-pub use config::{DecoderConfig, Rotary};
+pub(crate) use checkpoint::Place;
+pub use config::{
+    Activation, Biases, DecoderConfig, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, Rotary, SoftCaps,
+    Variant,
+};
+pub use folder::TextFolder;
 pub use llama::LlamaDecoder;
-pub use weights::{DecoderWeights, LayerWeights};
+pub use weights::{DecoderWeights, LayerExtras, LayerWeights};
 
 /// What a decoder reads.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +84,7 @@ fn embed(table: &Linear, config: &DecoderConfig, ids: &[u32]) -> Result<Vec<f32>
             return Err(ModelError::mismatch("token id", format!("an id below {vocabulary}"), id));
         }
     }
+    scale(&mut rows, config.variant.multipliers.embeddings);
     Ok(rows)
 }
 
@@ -109,6 +117,16 @@ fn rows(decoder: &impl TextDecoder, input: Input<'_>, hidden: usize) -> Result<V
         return Err(ModelError::mismatch("sequence", format!("at most {capacity} tokens"), total));
     }
     Ok(rows)
+}
+
+/// Multiplies `values` by `factor`, which is 1 in most models.
+fn scale(values: &mut [f32], factor: f32) {
+    #[expect(clippy::float_cmp, reason = "what is not exactly 1 is to be multiplied")]
+    if factor != 1.0 {
+        for value in values {
+            *value *= factor;
+        }
+    }
 }
 
 #[cfg(test)]

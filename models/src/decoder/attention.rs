@@ -1,6 +1,8 @@
-//! Attention with shared key and value heads over a cache, causal.
+//! Attention with shared key and value heads over a cache, causal, within a window.
 
-use crate::kernels::{Kernel, LANES, Lanes, Level, Simd, TILE_ROWS, Team, TileRow, pack_tile, softmax, tile};
+use std::ops::Range;
+
+use crate::kernels::{Kernel, LANES, Lanes, Level, Simd, TILE_ROWS, Team, TileRow, pack_tile, soft_cap, softmax, tile};
 
 use super::DecoderConfig;
 
@@ -48,6 +50,10 @@ pub(super) struct Queries<'a> {
     pub(super) row_len: usize,
     /// Position of the first token.
     pub(super) start: usize,
+    /// Positions that a token looks at, its own included.
+    pub(super) window: usize,
+    /// What scores approach smoothly, if anything.
+    pub(super) soft_cap: Option<f32>,
 }
 
 /// Writes what attention makes of `queries` to `mixed`, `[tokens, heads * head_dim]`. The cache, a head an entry, holds all
@@ -81,7 +87,7 @@ pub(super) fn attend(
                 |(token, head): (usize, usize)| &queries.rows[token * queries.row_len + head * head_dim..][..head_dim];
             pack_tile((first_row..first_row + count).map(|index| query(row(index))), &mut scratch.queries);
             let lens = std::array::from_fn(|index| queries.start + row((first_row + index).min(rows - 1)).0 + 1);
-            simd.run(Attend { cache: &cache[kv_head], lens, scratch: &mut scratch, result });
+            simd.run(Attend { cache: &cache[kv_head], lens, queries, scratch: &mut scratch, result });
         }
     });
     for (job, result) in results.chunks_exact(TILE_ROWS * head_dim).enumerate() {
@@ -107,8 +113,9 @@ struct Scratch {
 /// Attention of a tile of queries to one key head.
 struct Attend<'a> {
     cache: &'a HeadCache,
-    /// Positions that each query may look at.
+    /// For each query, how many positions there are up to its own.
     lens: [usize; TILE_ROWS],
+    queries: &'a Queries<'a>,
     scratch: &'a mut Scratch,
     /// `[6, head_dim]`.
     result: &'a mut [f32],
@@ -134,19 +141,23 @@ impl Kernel for Attend<'_> {
 }
 
 impl Attend<'_> {
-    /// Returns the positions that any query of the tile looks at.
-    fn len(&self) -> usize {
-        self.lens.into_iter().max().unwrap_or(0)
+    /// Returns the positions that any query of the tile looks at; the first is a multiple of 16.
+    fn positions(&self) -> Range<usize> {
+        let end = self.lens.into_iter().max().unwrap_or(0);
+        let start = self.lens.into_iter().min().unwrap_or(0).saturating_sub(self.queries.window);
+        start / LANES * LANES..end
     }
 
     /// Computes the scores of all positions, in whole groups of 16.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
     fn score<L: Level>(&mut self) {
-        let padded = self.len().next_multiple_of(LANES);
+        let (positions, head_dim) = (self.positions(), self.cache.head_dim);
+        let padded = positions.len().next_multiple_of(LANES);
         let Scratch { queries, scores, .. } = &mut *self.scratch;
         scores.resize(TILE_ROWS * padded, 0.0);
-        for (group, keys) in self.cache.keys.chunks_exact(self.cache.head_dim).take(padded / LANES).enumerate() {
+        let keys = &self.cache.keys[positions.start / LANES * head_dim..];
+        for (group, keys) in keys.chunks_exact(head_dim).take(padded / LANES).enumerate() {
             let sums = tile::<L, 1>(queries, keys.iter().map(std::array::from_ref));
             for (sums, scores) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
                 scores[group * LANES..][..LANES].copy_from_slice(sums.as_flattened());
@@ -158,12 +169,18 @@ impl Attend<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
     fn weigh<L: Level>(&mut self) {
-        let len = self.len();
+        let positions = self.positions();
+        let (start, len) = (positions.start, positions.len());
         let padded = len.next_multiple_of(LANES);
         let Scratch { scores, weights, .. } = &mut *self.scratch;
         for (scores, own_len) in scores.chunks_exact_mut(padded).zip(self.lens) {
-            softmax::<L>(&mut scores[..own_len]);
-            scores[own_len..len].fill(0.0);
+            let seen = own_len.saturating_sub(self.queries.window).max(start) - start..own_len - start;
+            if let Some(cap) = self.queries.soft_cap {
+                soft_cap::<L>(&mut scores[seen.clone()], cap);
+            }
+            softmax::<L>(&mut scores[seen.clone()]);
+            scores[..seen.start].fill(0.0);
+            scores[seen.end..len].fill(0.0);
         }
         weights.resize(len, [0.0; TILE_ROWS]);
         pack_tile(scores.chunks_exact(padded).map(|scores| &scores[..len]), weights);
@@ -174,7 +191,8 @@ impl Attend<'_> {
     #[expect(clippy::inline_always, reason = "part of a kernel")]
     fn mix<L: Level, const GROUPS: usize>(&mut self, group: usize) {
         let head_dim = self.cache.head_dim;
-        let rows = self.cache.values.chunks_exact(head_dim.div_ceil(LANES));
+        let groups = head_dim.div_ceil(LANES);
+        let rows = self.cache.values[self.positions().start * groups..].chunks_exact(groups);
         let panel = rows.filter_map(|row| row[group..].first_chunk::<GROUPS>());
         let sums: [[[f32; LANES]; GROUPS]; TILE_ROWS] = tile::<L, GROUPS>(&self.scratch.weights, panel);
         for (sums, result) in sums.iter().zip(self.result.chunks_exact_mut(head_dim)) {

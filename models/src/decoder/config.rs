@@ -1,4 +1,13 @@
+mod family;
+pub(crate) mod file;
+mod rope_file;
+mod variant;
+
+use std::path::Path;
+
 use crate::{ModelError, gguf::Gguf};
+
+pub use variant::{Activation, Biases, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, SoftCaps, Variant};
 
 /// The one architecture of GGUF metadata that the decoder's graph covers.
 const ARCHITECTURE: &str = "llama";
@@ -12,8 +21,8 @@ pub enum Rotary {
     Neighbours,
 }
 
-/// The sizes of a Llama-style decoder, as its file states them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The sizes of a Llama-style decoder, as its file states them, and what sets it apart from Llama's.
+#[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
     /// Number of transformer blocks.
     pub layers: usize,
@@ -37,6 +46,8 @@ pub struct DecoderConfig {
     pub norm_epsilon: f32,
     /// Which values rotary embedding turns together.
     pub rotary: Rotary,
+    /// What the decoder does otherwise than Llama.
+    pub variant: Variant,
 }
 
 impl DecoderConfig {
@@ -62,8 +73,19 @@ impl DecoderConfig {
             rope_base: file.float("llama.rope.freq_base")?,
             norm_epsilon: file.float("llama.attention.layer_norm_rms_epsilon")?,
             rotary: Rotary::Neighbours,
+            variant: Variant::default(),
         };
         config.check(file)
+    }
+
+    /// Returns the sizes that `config.json` in `folder`, the folder of a language model, states. The model types gemma2,
+    /// granite, llama, mistral, phi3 and qwen2 are known.
+    ///
+    /// # Errors
+    /// When the file is absent or malformed, the model type or something else that it names is not known, a key that has no
+    /// safe default is absent (such as `rope_theta`), or sizes do not fit together.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        Ok(file::TextFile::open(folder)?.config)
     }
 
     fn check(self, file: &Gguf) -> Result<Self, ModelError> {
@@ -75,17 +97,36 @@ impl DecoderConfig {
 
     /// Returns the first size that does not fit, by the name of its field, and what it should be.
     pub(crate) fn flaw(&self) -> Option<(&'static str, &'static str)> {
-        let heads_fill_hidden = self.heads.checked_mul(self.head_dim) == Some(self.hidden);
+        // The bounds keep sums and products of sizes from overflowing.
+        let is_width = |len: usize| divides(32, len) && len <= 1 << 24;
         let conditions = [
             ("layers", (1..=1024).contains(&self.layers), "1 to 1024"),
             ("context", (2..=1 << 20).contains(&self.context), "2 to 2^20"),
-            ("hidden", divides(32, self.hidden), "a multiple of 32"),
-            ("feed_forward", divides(32, self.feed_forward), "a multiple of 32"),
+            ("hidden", is_width(self.hidden), "a multiple of 32 up to 2^24"),
+            ("feed_forward", is_width(self.feed_forward), "a multiple of 32 up to 2^24"),
+            ("vocabulary", (1..=1 << 24).contains(&self.vocabulary), "1 to 2^24"),
             ("head_dim", divides(2, self.head_dim), "even"),
+            ("rope_base", self.rope_base.is_finite() && self.rope_base > 0.0, "above 0"),
+            ("norm_epsilon", self.norm_epsilon >= 0.0, "0 or above"),
             ("kv_heads", divides(self.kv_heads, self.heads), "a divisor of heads"),
-            ("heads", heads_fill_hidden, "hidden / head_dim"),
+            (
+                "heads",
+                self.heads.checked_mul(self.head_dim).is_some_and(is_width),
+                "such that all heads hold a multiple of 32 values, up to 2^24",
+            ),
         ];
-        conditions.into_iter().find(|(_, holds, _)| !holds).map(|(size, _, expected)| (size, expected))
+        let flaw = conditions.into_iter().find(|(_, holds, _)| !holds).map(|(size, _, expected)| (size, expected));
+        flaw.or_else(|| self.variant.flaw(self.layers, self.head_dim))
+    }
+
+    /// Returns the values that attention makes of a token: those of all heads.
+    pub(crate) fn attention_len(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Returns the values of the keys, or the values, of a token.
+    pub(crate) fn kv_len(&self) -> usize {
+        self.kv_heads * self.head_dim
     }
 }
 

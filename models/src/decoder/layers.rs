@@ -11,7 +11,7 @@ use crate::{
     matrix::Matrix,
 };
 
-use super::{DecoderWeights, LayerWeights};
+use super::{DecoderWeights, LayerExtras, LayerWeights};
 
 /// One transformer block.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Layer {
     /// Gates and ups, stacked.
     pub(super) gate_up: Linear,
     pub(super) down: Linear,
+    pub(super) extras: LayerExtras,
 }
 
 /// All matrices, packed.
@@ -79,5 +80,6 @@ fn pack_layer(weights: &LayerWeights<'_>, index: usize, storage: Storage) -> Res
         feed_forward_norm: weights.feed_forward_norm.clone(),
         gate_up: pack("gate and up", &[weights.gate, weights.up])?,
         down: pack("down", &[weights.down])?,
+        extras: weights.extras.clone(),
     })
 }

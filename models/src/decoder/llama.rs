@@ -1,24 +1,27 @@
-//! The Llama family on the processor: RMS norm, attention with rotary embedding, `SwiGLU`, head on the last position.
+//! The Llama family on the processor: RMS norm, attention with rotary embedding, a gated feed-forward layer, head on the last
+//! position.
+
+use std::path::Path;
 
 use crate::{
     ModelError,
     gguf::Gguf,
-    kernels::{Linear, Simd, Team, add, gated_silu, rms_norm},
+    kernels::{Linear, Simd, Team, add, gated_gelu, gated_silu, rms_norm, soft_cap_row},
 };
 
 use super::{
-    DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder,
+    Activation, DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, TextFolder,
     attention::{HeadCache, Queries, attend},
     check, embed,
     layers::{Layer, Packed},
     rotation::Rotation,
-    rows,
+    rows, scale,
 };
 
 /// Tokens that are read at once at most; bounds the memory of intermediate rows.
 const CHUNK_LEN: usize = 256;
 
-/// A Llama-style decoder. It computes in `f32` with the weights that its file stores, so that it says what the reference
+/// A decoder of the Llama family. It computes in `f32` with the weights that its file stores, so that it says what the reference
 /// implementation says; results do not depend on the number of threads.
 #[derive(Debug)]
 pub struct LlamaDecoder {
@@ -34,6 +37,8 @@ pub struct LlamaDecoder {
     team: Team,
     simd: Simd,
     logits: Vec<f32>,
+    /// The rows `[position, hidden]` that have been read, where they may have to be read again.
+    history: Option<Vec<f32>>,
     position: usize,
     capacity: usize,
 }
@@ -60,10 +65,11 @@ impl LlamaDecoder {
             norm: weights.norm.clone(),
             layers,
             caches: (0..config.layers).map(|_| caches()).collect(),
-            rotation: Rotation::new(&config, capacity),
+            rotation: Rotation::new(&config, capacity, 0),
             team,
             simd: Simd::detect(),
             logits: vec![0.0; config.vocabulary],
+            history: config.variant.rope_scaling.is_long(capacity).then(Vec::new),
             position: 0,
             capacity,
             config,
@@ -76,7 +82,27 @@ impl LlamaDecoder {
     /// When the file lacks a key or tensor, or as [`Self::new`].
     pub fn from_gguf(file: &Gguf, options: DecoderOptions) -> Result<Self, ModelError> {
         let config = DecoderConfig::from_gguf(file)?;
-        Self::new(config, &DecoderWeights::from_gguf(file, &config)?, options)
+        Self::new(config.clone(), &DecoderWeights::from_gguf(file, &config)?, options)
+    }
+
+    /// Returns the decoder in a folder in which a language model is published: `config.json`, and weights in safetensors, in one
+    /// file or several. [`DecoderConfig::read`] says which model types are known.
+    ///
+    /// ```no_run
+    /// use models::decoder::{DecoderOptions, Input, LlamaDecoder, TextDecoder as _};
+    ///
+    /// # fn main() -> Result<(), models::ModelError> {
+    /// let mut decoder = LlamaDecoder::from_folder("Llama-3.2-1B".as_ref(), DecoderOptions::default())?;
+    /// let logits = decoder.extend(Input::Tokens(&[128_000, 791, 6864, 315, 9822, 374]))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When a file is absent or malformed, or holds what the decoder does not cover, or as [`Self::new`].
+    pub fn from_folder(folder: &Path, options: DecoderOptions) -> Result<Self, ModelError> {
+        let folder = TextFolder::open(folder)?;
+        Self::new(folder.config.clone(), &folder.weights()?, options)
     }
 
     /// Returns the sizes of the model.
@@ -95,6 +121,7 @@ impl LlamaDecoder {
     fn read(&mut self, mut rows: Vec<f32>) {
         let hidden = self.config.hidden;
         let chunks = rows.len().div_ceil(CHUNK_LEN * hidden);
+        scale(&mut rows, self.config.variant.multipliers.input);
         for (index, chunk) in rows.chunks_mut(CHUNK_LEN * hidden).enumerate() {
             let is_last = index + 1 == chunks;
             let last = self.blocks(chunk);
@@ -107,7 +134,8 @@ impl LlamaDecoder {
 
     /// Runs all blocks on `rows` and returns the last position's row `[hidden]`.
     fn blocks(&mut self, rows: &mut [f32]) -> Vec<f32> {
-        let (hidden, last_layer) = (self.config.hidden, self.layers.len() - 1);
+        let (hidden, attention_len) = (self.config.hidden, self.config.attention_len());
+        let last_layer = self.layers.len() - 1;
         for layer in 0..last_layer {
             let mixed = self.attention(layer, rows);
             self.rest_of_layer(layer, rows, &mixed);
@@ -115,22 +143,34 @@ impl LlamaDecoder {
         let mixed = self.attention(last_layer, rows);
         // Nothing after this point looks at other positions, and only the last one is asked for.
         let mut last = rows[rows.len() - hidden..].to_vec();
-        self.rest_of_layer(last_layer, &mut last, &mixed[mixed.len() - hidden..]);
+        self.rest_of_layer(last_layer, &mut last, &mixed[mixed.len() - attention_len..]);
         last
     }
 
     /// Stores keys and values of `rows` and returns what attention makes of them, `[tokens, heads * head_dim]`.
     fn attention(&mut self, layer: usize, rows: &[f32]) -> Vec<f32> {
-        let DecoderConfig { hidden, heads, kv_heads, head_dim, norm_epsilon, .. } = self.config;
-        let Layer { attention_norm, qkv, .. } = &self.layers[layer];
+        let DecoderConfig { hidden, norm_epsilon, ref variant, .. } = self.config;
+        let Layer { attention_norm, qkv, extras, .. } = &self.layers[layer];
         let normed = norm_rows(self.simd, rows, (attention_norm, norm_epsilon));
         let mut projected = vec![0.0; rows.len() / hidden * qkv.outputs()];
         qkv.apply((self.simd, &mut self.team), &normed, &mut projected);
-        let factor = 1.0 / (head_dim as f32).sqrt();
-        for (index, row) in projected.chunks_exact_mut(qkv.outputs()).enumerate() {
-            let position = self.position + index;
-            let (queries, rest) = row.split_at_mut(heads * head_dim);
-            let (keys, values) = rest.split_at_mut(kv_heads * head_dim);
+        add_bias(&mut projected, extras.query_key_value_bias.as_deref());
+        let (row_len, soft_cap) = (qkv.outputs(), variant.soft_caps.scores);
+        let window = variant.window(layer);
+        self.turn_and_store(layer, &mut projected, row_len);
+        let queries = Queries { rows: &projected, row_len, start: self.position, window, soft_cap };
+        let mut mixed = vec![0.0; rows.len() / hidden * self.config.attention_len()];
+        attend((self.simd, &mut self.team), &self.config, &self.caches[layer], &queries, &mut mixed);
+        mixed
+    }
+
+    /// Turns queries and keys of `projected` to their positions and stores keys and values.
+    fn turn_and_store(&mut self, layer: usize, projected: &mut [f32], row_len: usize) {
+        let DecoderConfig { head_dim, ref variant, .. } = self.config;
+        let factor = variant.multipliers.scores.unwrap_or(1.0 / (head_dim as f32).sqrt());
+        for (position, row) in (self.position..).zip(projected.chunks_exact_mut(row_len)) {
+            let (queries, rest) = row.split_at_mut(self.config.attention_len());
+            let (keys, values) = rest.split_at_mut(self.config.kv_len());
             self.rotation.turn(position, queries, factor);
             self.rotation.turn(position, keys, 1.0);
             let heads = keys.chunks_exact(head_dim).zip(values.chunks_exact(head_dim));
@@ -138,36 +178,76 @@ impl LlamaDecoder {
                 cache.store(position, key, value);
             }
         }
-        let queries = Queries { rows: &projected, row_len: qkv.outputs(), start: self.position };
-        let mut mixed = vec![0.0; rows.len()];
-        attend((self.simd, &mut self.team), &self.config, &self.caches[layer], &queries, &mut mixed);
-        mixed
     }
 
     /// Adds the output of attention and of the feed-forward layer to `rows`.
     fn rest_of_layer(&mut self, layer: usize, rows: &mut [f32], mixed: &[f32]) {
         let DecoderConfig { hidden, feed_forward, norm_epsilon, .. } = self.config;
-        let Layer { attention_output, feed_forward_norm, gate_up, down, .. } = &self.layers[layer];
+        let Layer { attention_output, feed_forward_norm, gate_up, down, extras, .. } = &self.layers[layer];
         let tokens = rows.len() / hidden;
         let mut branch = vec![0.0; rows.len()];
         attention_output.apply((self.simd, &mut self.team), mixed, &mut branch);
-        add(rows, &branch);
+        add_bias(&mut branch, extras.attention_output_bias.as_deref());
+        self.join(rows, &mut branch, extras.after_attention_norm.as_deref());
         let normed = norm_rows(self.simd, rows, (feed_forward_norm, norm_epsilon));
         let mut both = vec![0.0; tokens * 2 * feed_forward];
         gate_up.apply((self.simd, &mut self.team), &normed, &mut both);
-        let mut gated = vec![0.0; tokens * feed_forward];
-        for (both, gated) in both.chunks_exact(2 * feed_forward).zip(gated.chunks_exact_mut(feed_forward)) {
-            gated_silu(self.simd, both, gated);
-        }
+        add_bias(&mut both, extras.gate_up_bias.as_deref());
+        let gated = self.gated(&both);
         down.apply((self.simd, &mut self.team), &gated, &mut branch);
-        add(rows, &branch);
+        add_bias(&mut branch, extras.down_bias.as_deref());
+        self.join(rows, &mut branch, extras.after_feed_forward_norm.as_deref());
+    }
+
+    /// Returns the product of gates, after their activation, and ups: of rows `[tokens, 2 * feed_forward]` that hold both.
+    fn gated(&self, both: &[f32]) -> Vec<f32> {
+        let feed_forward = self.config.feed_forward;
+        let gate = match self.config.variant.activation {
+            Activation::Silu => gated_silu,
+            Activation::GeluTanh => gated_gelu,
+        };
+        let mut gated = vec![0.0; both.len() / 2];
+        for (both, gated) in both.chunks_exact(2 * feed_forward).zip(gated.chunks_exact_mut(feed_forward)) {
+            gate(self.simd, both, gated);
+        }
+        gated
+    }
+
+    /// Adds `branch` to `rows`, both `[tokens, hidden]`, normalised by weights `norm` where there are any.
+    fn join(&self, rows: &mut [f32], branch: &mut Vec<f32>, norm: Option<&[f32]>) {
+        if let Some(weights) = norm {
+            *branch = norm_rows(self.simd, branch, (weights, self.config.norm_epsilon));
+        }
+        scale(branch, self.config.variant.multipliers.branches);
+        add(rows, branch);
     }
 
     /// Computes the logits that follow the row `[hidden]`.
     fn answer(&mut self, row: &[f32]) {
-        let normed = norm_rows(self.simd, row, (&self.norm, self.config.norm_epsilon));
+        let DecoderConfig { norm_epsilon, ref variant, .. } = self.config;
+        let normed = norm_rows(self.simd, row, (&self.norm, norm_epsilon));
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         head.apply((self.simd, &mut self.team), &normed, &mut self.logits);
+        scale(&mut self.logits, variant.multipliers.logits);
+        if let Some(cap) = variant.soft_caps.logits {
+            soft_cap_row(self.simd, &mut self.logits, cap);
+        }
+    }
+
+    /// Returns what is to be read for `rows` to follow what is in the cache: `rows`, or all that came before as well where
+    /// sequences of the new length have another rotation, by which the cache is of no use.
+    fn with_history(&mut self, rows: Vec<f32>) -> Vec<f32> {
+        let hidden = self.config.hidden;
+        let Some(history) = &mut self.history else { return rows };
+        history.truncate(self.position * hidden);
+        history.extend(&rows);
+        let len = history.len() / hidden;
+        if self.rotation.fits(&self.config, len) {
+            return rows;
+        }
+        self.rotation = Rotation::new(&self.config, self.capacity, len);
+        self.position = 0;
+        history.clone()
     }
 }
 
@@ -178,6 +258,7 @@ impl TextDecoder for LlamaDecoder {
 
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
         let rows = rows(self, input, self.config.hidden)?;
+        let rows = self.with_history(rows);
         self.read(rows);
         Ok(&self.logits)
     }
@@ -202,4 +283,10 @@ fn norm_rows(simd: Simd, rows: &[f32], norm: (&[f32], f32)) -> Vec<f32> {
         rms_norm(simd, row, norm, out);
     }
     normed
+}
+
+/// Adds `bias`, if there is one, to every row.
+fn add_bias(rows: &mut [f32], bias: Option<&[f32]>) {
+    let Some(bias) = bias else { return };
+    rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
 }

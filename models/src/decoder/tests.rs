@@ -156,28 +156,32 @@ fn tiny(key_rows: usize, config: DecoderConfig) -> Result<LlamaDecoder, ModelErr
         gate: matrix(32),
         up: matrix(32),
         down: matrix(32),
+        extras: LayerExtras::default(),
     };
     let weights = DecoderWeights { embedding: matrix(64), layers: vec![layer], norm: vec![1.0; 32], head: None };
     LlamaDecoder::new(config, &weights, DecoderOptions { capacity: 8, ..DecoderOptions::default() })
 }
 
-const TINY: DecoderConfig = DecoderConfig {
-    layers: 1,
-    hidden: 32,
-    feed_forward: 32,
-    heads: 4,
-    kv_heads: 2,
-    head_dim: 8,
-    vocabulary: 64,
-    context: 16,
-    rope_base: 10_000.0,
-    norm_epsilon: 1e-5,
-    rotary: Rotary::Halves,
-};
+fn tiny_config() -> DecoderConfig {
+    DecoderConfig {
+        layers: 1,
+        hidden: 32,
+        feed_forward: 32,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 8,
+        vocabulary: 64,
+        context: 16,
+        rope_base: 10_000.0,
+        norm_epsilon: 1e-5,
+        rotary: Rotary::Halves,
+        variant: Variant::default(),
+    }
+}
 
 #[test]
 fn reads_heads_smaller_than_a_vector() {
-    let logits = tiny(16, TINY).unwrap().extend(Input::Tokens(&[1, 2, 3])).unwrap().to_vec();
+    let logits = tiny(16, tiny_config()).unwrap().extend(Input::Tokens(&[1, 2, 3])).unwrap().to_vec();
     // Equal weights make every value of the last row equal, so that its norm is 1 and a logit is 32 * 0.25.
     assert!(logits.iter().all(|logit| (logit - 8.0).abs() < 1e-3), "{logits:?}");
 }
@@ -185,12 +189,26 @@ fn reads_heads_smaller_than_a_vector() {
 #[test]
 fn refuses_sizes_that_do_not_fit() {
     let cases = [
-        (24, TINY, "key of block 0: expected [16, 32], found [24, 32]"),
-        (16, DecoderConfig { layers: 2, ..TINY }, "transformer blocks: expected [2], found [1]"),
-        (16, DecoderConfig { kv_heads: 0, ..TINY }, "decoder sizes (kv_heads): expected a divisor of heads"),
-        (16, DecoderConfig { context: 4, ..TINY }, "decoder capacity: expected 1 to 4 tokens, found 8"),
+        (24, tiny_config(), "key of block 0: expected [16, 32], found [24, 32]"),
+        (16, DecoderConfig { layers: 2, ..tiny_config() }, "transformer blocks: expected [2], found [1]"),
+        (16, DecoderConfig { kv_heads: 0, ..tiny_config() }, "decoder sizes (kv_heads): expected a divisor of heads"),
+        (16, DecoderConfig { context: 4, ..tiny_config() }, "decoder capacity: expected 1 to 4 tokens, found 8"),
     ];
-    for (key_rows, config, expected) in cases {
+    let biases = Biases { query_key_value: true, ..Biases::default() };
+    let soft_caps = SoftCaps { scores: Some(0.0), logits: None };
+    let multipliers = Multipliers { logits: f32::INFINITY, ..Multipliers::default() };
+    let variants = [
+        (
+            Variant { biases, ..Variant::default() },
+            "query, key and value bias of block 0: expected 64 finite weights, found 0",
+        ),
+        (Variant { norms: Norms::Around, ..Variant::default() }, "norm after attention of block 0: expected 32 finite"),
+        (Variant { soft_caps, ..Variant::default() }, "decoder sizes (soft_caps): expected above 0"),
+        (Variant { multipliers, ..Variant::default() }, "decoder sizes (multipliers): expected finite"),
+        (Variant { rotary_dim: Some(10), ..Variant::default() }, "decoder sizes (rotary_dim): expected even"),
+    ];
+    let variants = variants.map(|(variant, expected)| (16, DecoderConfig { variant, ..tiny_config() }, expected));
+    for (key_rows, config, expected) in cases.into_iter().chain(variants) {
         let error = tiny(key_rows, config).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }

@@ -1,6 +1,6 @@
 use crate::{ModelError, gguf::Gguf, matrix::Matrix};
 
-use super::DecoderConfig;
+use super::{Biases, DecoderConfig, Norms};
 
 /// The weights of a decoder, wherever they are stored. Matrices are `[outputs, inputs]`.
 #[derive(Debug, Clone)]
@@ -36,6 +36,25 @@ pub struct LayerWeights<'a> {
     pub up: Matrix<'a>,
     /// `[hidden, feed_forward]`.
     pub down: Matrix<'a>,
+    /// What Llama does not have.
+    pub extras: LayerExtras,
+}
+
+/// The weights of a transformer block that Llama does not have; each is there where the [`super::Variant`] says so.
+#[derive(Debug, Clone, Default)]
+pub struct LayerExtras {
+    /// Bias of query, key and value, one after the other: `[(heads + 2 * kv_heads) * head_dim]`.
+    pub query_key_value_bias: Option<Vec<f32>>,
+    /// Bias of what follows attention, `[hidden]`.
+    pub attention_output_bias: Option<Vec<f32>>,
+    /// Bias of gate and up, one after the other: `[2 * feed_forward]`.
+    pub gate_up_bias: Option<Vec<f32>>,
+    /// Bias of down, `[hidden]`.
+    pub down_bias: Option<Vec<f32>>,
+    /// Weight of the normalisation of what attention adds, `[hidden]`.
+    pub after_attention_norm: Option<Vec<f32>>,
+    /// Weight of the normalisation of what the feed-forward layer adds, `[hidden]`.
+    pub after_feed_forward_norm: Option<Vec<f32>>,
 }
 
 impl<'a> DecoderWeights<'a> {
@@ -66,7 +85,7 @@ impl<'a> DecoderWeights<'a> {
             return Err(shape("transformer blocks", &[layers], &[self.layers.len()]));
         }
         check_matrix("embedding", &self.embedding, [vocabulary, hidden])?;
-        check_norm("norm", &self.norm, hidden)?;
+        check_vector("norm", &self.norm, hidden)?;
         self.head.iter().try_for_each(|head| check_matrix("head", head, [vocabulary, hidden]))?;
         self.layers.iter().enumerate().try_for_each(|(index, layer)| layer.check(index, config))
     }
@@ -75,30 +94,31 @@ impl<'a> DecoderWeights<'a> {
 impl<'a> LayerWeights<'a> {
     fn from_gguf(file: &'a Gguf, config: &DecoderConfig, layer: usize) -> Result<Self, ModelError> {
         let DecoderConfig { hidden, feed_forward, .. } = *config;
-        let kv = config.kv_heads * config.head_dim;
+        let (attention, kv) = (config.attention_len(), config.kv_len());
         let matrix =
             |part: &str, [rows, row_len]: [usize; 2]| file.matrix(&format!("blk.{layer}.{part}.weight"), rows, row_len);
         Ok(Self {
             attention_norm: matrix("attn_norm", [1, hidden])?.to_f32(),
-            query: matrix("attn_q", [hidden, hidden])?,
+            query: matrix("attn_q", [attention, hidden])?,
             key: matrix("attn_k", [kv, hidden])?,
             value: matrix("attn_v", [kv, hidden])?,
-            attention_output: matrix("attn_output", [hidden, hidden])?,
+            attention_output: matrix("attn_output", [hidden, attention])?,
             feed_forward_norm: matrix("ffn_norm", [1, hidden])?.to_f32(),
             gate: matrix("ffn_gate", [feed_forward, hidden])?,
             up: matrix("ffn_up", [feed_forward, hidden])?,
             down: matrix("ffn_down", [hidden, feed_forward])?,
+            extras: LayerExtras::default(),
         })
     }
 
     fn check(&self, layer: usize, config: &DecoderConfig) -> Result<(), ModelError> {
         let DecoderConfig { hidden, feed_forward, .. } = *config;
-        let kv = config.kv_heads * config.head_dim;
+        let (attention, kv) = (config.attention_len(), config.kv_len());
         let matrices = [
-            ("query", &self.query, [hidden, hidden]),
+            ("query", &self.query, [attention, hidden]),
             ("key", &self.key, [kv, hidden]),
             ("value", &self.value, [kv, hidden]),
-            ("attention output", &self.attention_output, [hidden, hidden]),
+            ("attention output", &self.attention_output, [hidden, attention]),
             ("gate", &self.gate, [feed_forward, hidden]),
             ("up", &self.up, [feed_forward, hidden]),
             ("down", &self.down, [hidden, feed_forward]),
@@ -106,8 +126,31 @@ impl<'a> LayerWeights<'a> {
         for (name, matrix, dims) in matrices {
             check_matrix(&format!("{name} of block {layer}"), matrix, dims)?;
         }
-        check_norm(&format!("attention norm of block {layer}"), &self.attention_norm, hidden)?;
-        check_norm(&format!("feed-forward norm of block {layer}"), &self.feed_forward_norm, hidden)
+        check_vector(&format!("attention norm of block {layer}"), &self.attention_norm, hidden)?;
+        check_vector(&format!("feed-forward norm of block {layer}"), &self.feed_forward_norm, hidden)?;
+        self.extras.check(layer, config)
+    }
+}
+
+impl LayerExtras {
+    fn check(&self, layer: usize, config: &DecoderConfig) -> Result<(), ModelError> {
+        let DecoderConfig { hidden, feed_forward, .. } = *config;
+        let Biases { query_key_value, attention_output, feed_forward: both } = config.variant.biases;
+        let has_norms = config.variant.norms == Norms::Around;
+        let qkv = config.attention_len() + 2 * config.kv_len();
+        let vectors = [
+            ("query, key and value bias", &self.query_key_value_bias, query_key_value, qkv),
+            ("attention output bias", &self.attention_output_bias, attention_output, hidden),
+            ("gate and up bias", &self.gate_up_bias, both, 2 * feed_forward),
+            ("down bias", &self.down_bias, both, hidden),
+            ("norm after attention", &self.after_attention_norm, has_norms, hidden),
+            ("norm after the feed-forward layer", &self.after_feed_forward_norm, has_norms, hidden),
+        ];
+        for (name, vector, is_there, len) in vectors {
+            let len = if is_there { len } else { 0 };
+            check_vector(&format!("{name} of block {layer}"), vector.as_deref().unwrap_or(&[]), len)?;
+        }
+        Ok(())
     }
 }
 
@@ -118,14 +161,14 @@ fn check_matrix(name: &str, matrix: &Matrix<'_>, [rows, row_len]: [usize; 2]) ->
     Err(shape(name, &[rows, row_len], &[matrix.rows, matrix.row_len]))
 }
 
-fn check_norm(name: &str, norm: &[f32], hidden: usize) -> Result<(), ModelError> {
-    if norm.len() == hidden && norm.iter().all(|weight| weight.is_finite()) {
+fn check_vector(name: &str, vector: &[f32], len: usize) -> Result<(), ModelError> {
+    if vector.len() == len && vector.iter().all(|weight| weight.is_finite()) {
         return Ok(());
     }
     Err(ModelError::mismatch(
         name,
-        format!("{hidden} finite weights"),
-        format!("{} weights, {} of them finite", norm.len(), norm.iter().filter(|weight| weight.is_finite()).count()),
+        format!("{len} finite weights"),
+        format!("{} weights, {} of them finite", vector.len(), vector.iter().filter(|it| it.is_finite()).count()),
     ))
 }
 

@@ -1,5 +1,7 @@
 //! What lies between linear layers: normalisation, gating, softmax, sums; each over one row of floats.
 
+use std::marker::PhantomData;
+
 use super::simd::{Kernel, LANES, Level, Simd};
 
 /// Adds `other` to `row`.
@@ -21,7 +23,18 @@ pub(crate) fn layer_norm(simd: Simd, row: &[f32], norm: (&[f32], &[f32], f32), o
 
 /// Writes `silu(gate) * up` to `out`, where `both` holds the gates first, then as many ups.
 pub(crate) fn gated_silu(simd: Simd, both: &[f32], out: &mut [f32]) {
-    simd.run(GatedSilu { both, out });
+    simd.run(Gated::<Silu> { gate: PhantomData, both, out });
+}
+
+/// Writes `gelu(gate) * up` to `out`, as [`gated_silu`] does; with the approximation of GELU by a hyperbolic tangent (Hendrycks
+/// and Gimpel, arXiv 1606.08415).
+pub(crate) fn gated_gelu(simd: Simd, both: &[f32], out: &mut [f32]) {
+    simd.run(Gated::<GeluTanh> { gate: PhantomData, both, out });
+}
+
+/// Turns each `x` of `row` into `cap * tanh(x / cap)`.
+pub(crate) fn soft_cap_row(simd: Simd, row: &mut [f32], cap: f32) {
+    simd.run(SoftCap { row, cap });
 }
 
 struct RmsNorm<'a> {
@@ -81,20 +94,67 @@ pub(super) fn sum_of(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
     rest.iter().fold(sums.iter().sum(), |sum, &value| add(value, sum))
 }
 
-struct GatedSilu<'a> {
+/// What a gate goes through.
+trait Gate {
+    fn open<L: Level>(x: f32) -> f32;
+}
+
+struct Silu;
+
+impl Gate for Silu {
+    #[inline(always)]
+    fn open<L: Level>(x: f32) -> f32 {
+        x / (1.0 + exp::<L>(-x))
+    }
+}
+
+struct GeluTanh;
+
+impl Gate for GeluTanh {
+    #[inline(always)]
+    fn open<L: Level>(x: f32) -> f32 {
+        gelu::<L>(x)
+    }
+}
+
+struct Gated<'a, G> {
+    gate: PhantomData<G>,
     both: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl Kernel for GatedSilu<'_> {
+impl<G: Gate> Kernel for Gated<'_, G> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Level>(self) {
         let (gates, ups) = self.both.split_at(self.both.len() / 2);
         for ((out, gate), up) in self.out.iter_mut().zip(gates).zip(ups) {
-            *out = gate / (1.0 + exp::<L>(-gate)) * up;
+            *out = G::open::<L>(*gate) * up;
         }
+    }
+}
+
+struct SoftCap<'a> {
+    row: &'a mut [f32],
+    cap: f32,
+}
+
+impl Kernel for SoftCap<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        soft_cap::<L>(self.row, self.cap);
+    }
+}
+
+/// Turns each `x` of `row` into `cap * tanh(x / cap)`. Part of kernels.
+#[inline(always)]
+pub(crate) fn soft_cap<L: Level>(row: &mut [f32], cap: f32) {
+    let steepness = 2.0 / cap;
+    for value in row {
+        *value = cap - 2.0 * cap / (1.0 + exp::<L>(*value * steepness));
     }
 }
 
@@ -169,79 +229,4 @@ pub(crate) fn exp<L: Level>(x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Softmax<'a>(&'a mut [f32]);
-
-    impl Kernel for Softmax<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<L: Level>(self) {
-            softmax::<L>(self.0);
-        }
-    }
-
-    struct Gelus<'a>(&'a [f32], &'a mut [f32]);
-
-    impl Kernel for Gelus<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<L: Level>(self) {
-            self.1.iter_mut().zip(self.0).for_each(|(out, value)| *out = gelu::<L>(*value));
-        }
-    }
-
-    fn samples(len: usize) -> Vec<f32> {
-        (0..len).map(|at| (at as f32 * 0.7).sin() * 9.0 - 1.0).collect()
-    }
-
-    fn assert_close(name: &str, actual: &[f32], expected: impl Iterator<Item = f64>) {
-        for (at, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-            let error = (f64::from(*actual) - expected).abs();
-            assert!(error <= 1e-6 * expected.abs().max(1e-3), "{name}[{at}]: {actual} is not {expected}");
-        }
-    }
-
-    #[test]
-    fn rows_are_what_their_formulas_say() {
-        for (level, len) in Simd::all().into_iter().flat_map(|level| [(level, 1), (level, 33), (level, 576)]) {
-            let row = samples(len);
-            let wide: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
-            let mut out = vec![0.0; len];
-            let weight = vec![1.5; len];
-            rms_norm(level, &row, (&weight, 1e-5), &mut out);
-            let mean = wide.iter().map(|value| value * value).sum::<f64>() / len as f64;
-            let expected = wide.iter().map(|value| value / (mean + 1e-5).sqrt() * 1.5);
-            assert_close(&format!("{level:?} norm"), &out, expected);
-            let both: Vec<f32> = row.iter().chain(&weight).copied().collect();
-            gated_silu(level, &both, &mut out);
-            let expected = wide.iter().map(|value| value / (1.0 + (-value).exp()) * 1.5);
-            assert_close(&format!("{level:?} silu"), &out, expected);
-            let (spread, bias) = (|value: f64| value * value, vec![8.0; len]);
-            layer_norm(level, &row, (&weight, &bias, 1e-5), &mut out);
-            let centre = wide.iter().sum::<f64>() / len as f64;
-            let variance = wide.iter().map(|value| spread(value - centre)).sum::<f64>() / len as f64;
-            let expected = wide.iter().map(|value| (value - centre) / (variance + 1e-5).sqrt() * 1.5 + 8.0);
-            assert_close(&format!("{level:?} layer norm"), &out, expected);
-            level.run(Gelus(&row, &mut out));
-            let tanh = |x: f64| ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh();
-            assert_close(&format!("{level:?} gelu"), &out, wide.iter().map(|&x| x / 2.0 * (1.0 + tanh(x))));
-            let mut probabilities = row.clone();
-            level.run(Softmax(&mut probabilities));
-            let sum: f64 = wide.iter().map(|value| value.exp()).sum();
-            assert_close(&format!("{level:?} softmax"), &probabilities, wide.iter().map(|value| value.exp() / sum));
-        }
-    }
-
-    #[test]
-    fn gates_far_from_zero_stay_finite() {
-        for level in Simd::all() {
-            let mut out = [f32::NAN; 2];
-            gated_silu(level, &[-1e30, 1e30, 1.0, 1.0], &mut out);
-            assert!(out[0].abs() < 1e-6 && out[1] > 9e29, "{level:?}: {out:?}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,10 @@ mod file;
 
 use std::{fs, path::Path};
 
-use crate::{ModelError, decoder::DecoderConfig};
+use crate::{
+    ModelError,
+    decoder::{DecoderConfig, config::file::Flaw},
+};
 
 use file::ConfigFile;
 
@@ -39,9 +42,6 @@ pub struct VisionConfig {
     /// What layer normalisation adds to the variance.
     pub norm_epsilon: f32,
 }
-
-/// What is wrong: expected, found.
-type Flaw = (String, String);
 
 impl VisionConfig {
     /// Returns what is wrong with the sizes; `keys` are the names that their file has for them, in the order of the fields.
@@ -182,7 +182,7 @@ mod tests {
             (
                 "/text_config/model_type",
                 json!("mamba"),
-                "expected text_config.model_type to be llama or vllama3, found mamba",
+                "expected text_config.model_type to be gemma2, granite, llama, mistral, phi3 or qwen2, found mamba",
             ),
             ("/text_config/rope_theta", Value::Null, "found neither"),
             ("/scale_factor", json!(5), "expected scale_factor to be a divisor of 32 patches, found 5"),
@@ -195,8 +195,8 @@ mod tests {
                 json!(0),
                 "expected text_config.num_attention_heads to be above 0, found 0",
             ),
-            ("/text_config/num_key_value_heads", json!(2), "text_config, kv_heads to be a divisor of heads"),
-            ("/text_config/vocab_size", json!("many"), "expected the configuration of a SmolVLM"),
+            ("/text_config/num_key_value_heads", json!(2), "expected text_config.kv_heads to be a divisor of heads"),
+            ("/text_config/vocab_size", json!("many"), "expected text_config.vocab_size to be of its type"),
         ];
         for (pointer, value, expected) in cases {
             let error = parse(&with(&[(pointer, value)])).unwrap_err().to_string();

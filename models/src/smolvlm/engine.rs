@@ -46,7 +46,7 @@ impl SmolVlm {
         let longest_edge_px = options.longest_edge_px.unwrap_or(settings.longest_edge_px);
         let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
         let vision = VisionEncoder::open(vision, (weights.vision(), &config), options.decoder.threads)?;
-        let decoder = LlamaDecoder::new(config.text, &weights.decoder(&config.text)?, options.decoder)?;
+        let decoder = LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text)?, options.decoder)?;
         let generator = Generator::new(decoder, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
     }

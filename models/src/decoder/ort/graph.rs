@@ -70,7 +70,8 @@ impl Builder<'_> {
     /// Cosines and sines `[context, head_dim / 2]`.
     fn rotary_tables(&mut self) -> Result<(), ModelError> {
         let dims = [self.config.context, self.config.head_dim / 2];
-        let (cosines, sines): (Vec<f32>, Vec<f32>) = Rotation::new(self.config, dims[0]).turns.into_iter().unzip();
+        let (cosines, sines): (Vec<f32>, Vec<f32>) =
+            Rotation::new(self.config, dims[0], dims[0]).turns.into_iter().unzip();
         self.graph.constant_f32("rotary_cos", &dims, &cosines)?;
         self.graph.constant_f32("rotary_sin", &dims, &sines)
     }

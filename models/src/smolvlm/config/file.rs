@@ -1,8 +1,9 @@
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::decoder::{DecoderConfig, Rotary};
+use crate::decoder::config::file::{Flaw, TextFile, expect};
 
-use super::{Flaw, VisionConfig, VlmConfig};
+use super::{VisionConfig, VlmConfig};
 
 /// Both names under which the family's one graph was published.
 const MODEL_TYPES: [&str; 2] = ["idefics3", "smolvlm"];
@@ -18,8 +19,6 @@ const VISION_KEYS: [&str; 7] = [
     "vision_config.num_attention_heads",
     "vision_config.layer_norm_eps",
 ];
-/// The text decoders that the graph covers, by `text_config.model_type`; the second is an early name of the first.
-const TEXT_TYPES: [&str; 2] = ["llama", "vllama3"];
 
 /// `config.json`. Keys that are absent in some published files have the defaults of the reference implementation, which
 /// are not the sizes of the base encoder; all else must be there.
@@ -29,7 +28,7 @@ pub(super) struct ConfigFile {
     image_token_id: u32,
     scale_factor: usize,
     vision_config: VisionFile,
-    text_config: TextFile,
+    text_config: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,38 +61,9 @@ impl Default for VisionFile {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct TextFile {
-    model_type: String,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    #[serde(default = "default_heads")]
-    num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-    rms_norm_eps: f32,
-    rope_theta: Option<f32>,
-    rope_parameters: Option<RopeFile>,
-}
-
-/// Where transformers 5 keeps the base of the rotary frequencies.
-#[derive(Debug, Deserialize)]
-struct RopeFile {
-    rope_theta: Option<f32>,
-}
-
-/// `SmolVLM2-2.2B` leaves out its 32 heads, the default of the Llama family.
-const fn default_heads() -> usize {
-    32
-}
-
 fn check_kinds(file: &ConfigFile) -> Result<(), Flaw> {
     let cases = [
         ("model_type", &MODEL_TYPES[..], &file.model_type),
-        ("text_config.model_type", &TEXT_TYPES[..], &file.text_config.model_type),
         ("vision_config.hidden_act", &[ACTIVATION][..], &file.vision_config.hidden_act),
     ];
     for (key, allowed, found) in cases {
@@ -108,9 +78,11 @@ impl ConfigFile {
     /// Returns the sizes, or what is wrong with them.
     pub(super) fn sizes(&self) -> Result<VlmConfig, Flaw> {
         check_kinds(self)?;
+        let text = TextFile::parse(&self.text_config);
+        let text = text.map_err(|(expected, found)| (format!("text_config.{expected}"), found))?;
         let config = VlmConfig {
             vision: self.vision_config.sizes()?,
-            text: self.text_config.sizes()?,
+            text: text.config,
             shuffle: self.scale_factor,
             image_token: self.image_token_id,
         };
@@ -134,41 +106,4 @@ impl VisionFile {
         config.check(VISION_KEYS)?;
         Ok(config)
     }
-}
-
-impl TextFile {
-    fn sizes(&self) -> Result<DecoderConfig, Flaw> {
-        let nested = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
-        let Some(rope_base) = self.rope_theta.or(nested) else {
-            return Err(("text_config.rope_theta or text_config.rope_parameters.rope_theta".into(), "neither".into()));
-        };
-        let heads = self.num_attention_heads;
-        expect("text_config.num_attention_heads", heads, "above 0", |it| it > 0)?;
-        let config = DecoderConfig {
-            layers: self.num_hidden_layers,
-            hidden: self.hidden_size,
-            feed_forward: self.intermediate_size,
-            heads,
-            kv_heads: self.num_key_value_heads.unwrap_or(heads),
-            head_dim: self.head_dim.unwrap_or(self.hidden_size / heads),
-            vocabulary: self.vocab_size,
-            context: self.max_position_embeddings,
-            rope_base,
-            norm_epsilon: self.rms_norm_eps,
-            rotary: Rotary::Halves,
-        };
-        match config.flaw() {
-            None => Ok(config),
-            Some((size, expected)) => Err((format!("text_config, {size} to be {expected}"), format!("{config:?}"))),
-        }
-    }
-}
-
-fn expect<T: Copy + std::fmt::Display>(
-    key: &str,
-    value: T,
-    expected: &str,
-    holds: impl FnOnce(T) -> bool,
-) -> Result<(), Flaw> {
-    if holds(value) { Ok(()) } else { Err((format!("{key} to be {expected}"), value.to_string())) }
 }

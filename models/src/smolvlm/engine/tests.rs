@@ -60,11 +60,11 @@ fn answers_as_the_reference_does() {
     let reading = reading(&reference, &config, &mut vision);
     let weights = text::weights(&checkpoint, &config.text).unwrap();
     let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
-    let kernels = LlamaDecoder::new(config.text, &weights, options).unwrap();
+    let kernels = LlamaDecoder::new(config.text.clone(), &weights, options).unwrap();
     let place = GraphPlace { folder: graphs.path(), fingerprint: &checkpoint.fingerprint().unwrap() };
     let options =
         OrtDecoderOptions { capacity: 64, activations: Activations::Exact, session: SessionConfig::default() };
-    let graph = OrtDecoder::open(&engine, (&weights, config.text), place, options).unwrap();
+    let graph = OrtDecoder::open(&engine, (&weights, config.text.clone()), place, options).unwrap();
     assert_continues(kernels, &reading, &reference);
     assert_continues(graph, &reading, &reference);
 }
@@ -84,7 +84,7 @@ fn answers_from_a_pair_as_the_reference_does() {
         assert!(difference <= FEATURE_TOLERANCE, "{kind}: features differ by {difference}");
         let reading = reading(&reference, &config, &mut vision);
         let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
-        let decoder = LlamaDecoder::new(config.text, &weights.decoder(&config.text).unwrap(), options).unwrap();
+        let decoder = LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text).unwrap(), options).unwrap();
         assert_continues(decoder, &reading, &reference);
     }
 }

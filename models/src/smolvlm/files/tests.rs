@@ -222,7 +222,7 @@ fn open_pair(text: PathBuf, mmproj: PathBuf) -> Result<(), ModelError> {
         weights.vision().read(&name("self_attn.q_proj.bias"), &[hidden])?;
     }
     let options = DecoderOptions { capacity: 4, threads: 1, ..DecoderOptions::default() };
-    LlamaDecoder::new(config.text, &weights.decoder(&config.text)?, options).map(drop)
+    LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text)?, options).map(drop)
 }
 
 const WORDS: [&str; 8] = ["clip.vision.", "llama.", "tokenizer.ggml.", "weight", "blk.", "<image>", "Us er", " "];
