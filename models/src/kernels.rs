@@ -24,6 +24,6 @@ pub(crate) use integer::{Add, Gelu, IntegerLinear, IntegerRows, PANEL_OUTPUTS, R
 pub(crate) use linear::Linear;
 pub use linear::Storage;
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
-pub(crate) use rows::{add, exp, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
+pub(crate) use rows::{add, exp2, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
 pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};
 pub(crate) use team::Team;

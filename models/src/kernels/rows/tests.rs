@@ -92,3 +92,28 @@ fn gates_far_from_zero_stay_finite() {
         assert_within(&format!("{level:?} soft cap"), &row, [-30.0, 30.0].into_iter());
     }
 }
+
+struct Powers<'a>(&'a [f32], &'a mut [f32]);
+
+impl Kernel for Powers<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        self.1.iter_mut().zip(self.0).for_each(|(out, value)| *out = exp2::<L>(*value));
+    }
+}
+
+#[test]
+fn powers_of_two_are_right_down_to_the_smallest() {
+    let exponents: Vec<f32> = (0..1300).map(|step| -0.1 * step as f32).chain([1e-6, -1e30]).collect();
+    for level in Simd::all() {
+        let mut out = vec![0.0; exponents.len()];
+        level.run(Powers(&exponents, &mut out));
+        for (exponent, found) in exponents.iter().zip(&out) {
+            let expected = f64::from(exponent.max(-126.0)).exp2();
+            let error = (f64::from(*found) / expected - 1.0).abs();
+            assert!(error < 4e-6, "{level:?} 2^{exponent}: {found} is not {expected}");
+        }
+    }
+}

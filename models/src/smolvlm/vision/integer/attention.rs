@@ -9,7 +9,7 @@
 )]
 
 use crate::kernels::{
-    IntegerLinear, IntegerRows, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, TILE_ROWS, TileRow, add, exp,
+    IntegerLinear, IntegerRows, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, TILE_ROWS, TileRow, add, exp2,
     tile,
 };
 
@@ -118,8 +118,9 @@ impl Kernel for Mix<'_> {
         let Attention { scores, weights, sums, .. } = self.buffers;
         let patches = scores.len() / PANEL_OUTPUTS;
         let scores = scores.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0;
-        let greatest = greatest(scores);
-        let factor = 1.0 / (self.head.dim as f32).sqrt();
+        let factor = std::f32::consts::LOG2_E / (self.head.dim as f32).sqrt();
+        // The greatest weight is 1, so that nothing overflows.
+        let shifts = greatest(scores).map(|scores| scores.map(|score| -score * factor));
         let mut totals = [[0.0; LANES]; GROUPS];
         sums.fill([[0.0; LANES]; GROUPS]);
         for (block, scores) in scores.chunks(BLOCK_KEYS).enumerate() {
@@ -127,7 +128,7 @@ impl Kernel for Mix<'_> {
             for (weights, scores) in weights.iter_mut().zip(scores) {
                 for group in 0..GROUPS {
                     for lane in 0..LANES {
-                        let weight = exp::<L>((scores[group][lane] - greatest[group][lane]) * factor);
+                        let weight = exp2::<L>(L::mul_add(scores[group][lane], factor, shifts[group][lane]));
                         weights[group].0[lane] = weight;
                         totals[group][lane] += weight;
                     }
