@@ -125,6 +125,10 @@ impl Hub {
             files.push(entry.map_err(io_error(&folder))?.file_name().to_string_lossy().into_owned());
         }
         let Ok(needed) = needed(&files) else { return Ok(None) };
+        // Another tool may have fetched the weights without what says how pictures are cut.
+        if !OPTIONAL.iter().any(|name| needed.contains(name)) {
+            return Ok(None);
+        }
         if needed.contains(&INDEX) && !parts_of(&folder)?.iter().all(|part| files.contains(part)) {
             return Ok(None);
         }
@@ -147,6 +151,10 @@ impl Hub {
         let info = api.repo(model.at(&model.revision)).info().map_err(|error| self.unreached(model, &error))?;
         let names: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
         let needed = needed(&names).map_err(|missing| pull_error(model, missing, "no such file"))?;
+        // It becomes the name of a folder.
+        if !info.sha.chars().all(|letter| letter.is_ascii_hexdigit()) {
+            return Err(pull_error(model, "a commit in hexadecimal", &info.sha));
+        }
         for file in needed {
             self.fetch((model, &api, &info.sha), file, &mut progress)?;
         }
@@ -179,6 +187,9 @@ impl Hub {
         _ = fs::remove_file(&path);
         let repo = api.repo(model.at(commit));
         let metadata = api.metadata(&repo.url(file)).map_err(|error| self.unreached(model, &error))?;
+        if metadata.commit_hash() != commit {
+            return Err(pull_error(model, format!("{file} of commit {commit}"), metadata.commit_hash()));
+        }
         self.make_room(model, file, &metadata)?;
         let mut attempt = 1;
         loop {
@@ -252,7 +263,8 @@ fn needed(names: &[String]) -> Result<Vec<&str>, String> {
     match [INDEX, WEIGHTS].into_iter().find(has) {
         Some(INDEX) => {
             needed.push(INDEX);
-            needed.extend(parts.filter(|name| name.starts_with(PART) && name.ends_with(".safetensors")));
+            let is_part = |name: &&str| name.starts_with(PART) && name.ends_with(".safetensors") && !name.contains('/');
+            needed.extend(parts.filter(is_part));
         }
         Some(_) => needed.push(WEIGHTS),
         None => return Err(format!("{WEIGHTS} or {INDEX}")),
@@ -291,10 +303,9 @@ fn verify(path: &Path) -> Result<(), ModelError> {
         _ = fs::write(&mark, state);
         return Ok(());
     }
-    for wrong in [path, &blob] {
-        fs::remove_file(wrong).map_err(io_error(wrong))?;
-    }
-    Err(ModelError::malformed(path, format!("SHA-256 {expected}"), format!("{found}; the file is removed")))
+    let is_removed = [path, &blob].iter().all(|wrong| fs::remove_file(wrong).is_ok());
+    let found = if is_removed { format!("{found}; the file is removed") } else { found };
+    Err(ModelError::malformed(path, format!("SHA-256 {expected}"), found))
 }
 
 fn pull_error(model: &HubId, expected: impl fmt::Display, found: impl fmt::Display) -> ModelError {

@@ -252,6 +252,7 @@ fn takes_all_parts_of_an_index_or_none() {
     let server = Server::start(Site::of(&[
         ("config.json", b"{}"),
         ("tokenizer.json", b"[]"),
+        ("preprocessor_config.json", b"{}"),
         ("model.safetensors.index.json", index),
         ("model-1-of-2.safetensors", b"one"),
         ("model-2-of-2.safetensors", b"two"),
@@ -259,6 +260,10 @@ fn takes_all_parts_of_an_index_or_none() {
     let hub = server.hub(folder.path());
     let path = hub.pull(&id(), |_| ()).unwrap();
     assert_eq!(hub.cached(&id()).unwrap(), Some(path.clone()));
-    fs::remove_file(path.join("model-2-of-2.safetensors")).unwrap();
-    assert_eq!(hub.cached(&id()).unwrap(), None);
+    for file in ["model-2-of-2.safetensors", "preprocessor_config.json"] {
+        fs::remove_file(path.join(file)).unwrap();
+        assert_eq!(hub.cached(&id()).unwrap(), None, "without {file}");
+        hub.require(&id(), |_| ()).unwrap();
+        assert_eq!(hub.cached(&id()).unwrap(), Some(path.clone()), "with {file} again");
+    }
 }
