@@ -9,7 +9,7 @@ use crate::{ModelError, gguf::Gguf};
 
 pub use variant::{Activation, Biases, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, SoftCaps, Variant};
 
-/// The one architecture of GGUF metadata that the decoder's graph covers.
+/// The one architecture of GGUF metadata that is read.
 const ARCHITECTURE: &str = "llama";
 
 /// Which values of a head rotary embedding turns together, by the order of rows in query and key matrices.
@@ -61,6 +61,7 @@ impl DecoderConfig {
         if architecture != ARCHITECTURE {
             return Err(file.flaw("general.architecture", ARCHITECTURE, architecture));
         }
+        refuse_variants(file)?;
         let config = Self {
             layers: file.count("llama.block_count")?,
             hidden: file.count("llama.embedding_length")?,
@@ -128,6 +129,20 @@ impl DecoderConfig {
     pub(crate) fn kv_len(&self) -> usize {
         self.kv_heads * self.head_dim
     }
+}
+
+/// Refuses what sets a model in GGUF apart from Llama: read as plain Llama, it would write plausible nonsense.
+fn refuse_variants(file: &Gguf) -> Result<(), ModelError> {
+    const SCALING: &str = "llama.rope.scaling.type";
+    if file.metadata().contains_key(SCALING) && file.text(SCALING)? != "none" {
+        return Err(file.flaw(SCALING, "none", file.text(SCALING)?));
+    }
+    for tensor in ["rope_freqs.weight", "blk.0.attn_q.bias"] {
+        if file.has_tensor(tensor) {
+            return Err(file.flaw(tensor, "absent, as in plain Llama", "such a tensor"));
+        }
+    }
+    Ok(())
 }
 
 fn divides(divisor: usize, value: usize) -> bool {
