@@ -1,7 +1,8 @@
-//! Arithmetic of the language model on the processor: linear layers over quantised weights, and what lies between them.
+//! Arithmetic of the models on the processor: linear layers over quantised weights, and what lies between them.
 //!
 //! ONNX Runtime has no operator for 4-bit weights with a float minimum, and its 4-bit product rounds activations to 8 bits; see
-//! docs/performance.md for what that costs. Here weights are unpacked in registers and everything else is `f32`.
+//! docs/performance.md for what that costs. Here weights of the language model are unpacked in registers and
+//! everything else is `f32`; the vision encoder multiplies in 8-bit integers (`integer`).
 
 #![expect(
     clippy::inline_always,
@@ -20,7 +21,7 @@ mod rows;
 mod simd;
 mod team;
 
-pub(crate) use integer::{Add, Gelu, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
+pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
 pub(crate) use linear::Linear;
 pub use linear::Storage;
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};

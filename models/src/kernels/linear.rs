@@ -20,8 +20,8 @@ const FEW_ROWS: usize = 3;
 /// How a layer keeps weights that its file stores as floats.
 ///
 /// Weights that are quantised already are never quantised again to fewer bits. `Q4_0`, `Q4_1`, `Q5_0`, `IQ4_NL` and `Q8_0` stay
-/// exactly as they are. `Q4_K` takes as much as [`Self::FourBit`], its scales and minima rounded to 11 bits, 0.7 % of a step at most;
-/// all others take as much as [`Self::EightBit`], rounded to 1/254 of the largest weight of 32.
+/// exactly as they are. `Q4_K` takes as much as [`Self::FourBit`], its scales and minima rounded to 11 bits, 0.7 % of a step at most,
+/// unless it shares a layer with another format, as in most `Q4_K_M` files; all others take as much as [`Self::EightBit`], rounded to 1/254 of the largest weight of 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
     /// As they are: `bfloat16` in 2 bytes a weight, others in 4.

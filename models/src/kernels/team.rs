@@ -51,7 +51,7 @@ impl Team {
         let workers = (1..threads)
             .map_while(|number| {
                 let shared = Arc::clone(&shared);
-                let builder = thread::Builder::new().name(format!("language-{number}"));
+                let builder = thread::Builder::new().name(format!("kernel-{number}"));
                 builder.spawn(move || shared.work(number)).ok()
             })
             .collect();

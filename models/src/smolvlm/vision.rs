@@ -73,7 +73,7 @@ impl VisionEncoder {
     /// `[frames, side, side, 3]`, red, green, blue, as the processor cuts them.
     ///
     /// # Errors
-    /// When `frames` is not whole frames, or ONNX Runtime fails.
+    /// When `frames` is not whole frames, a feature is not finite, or ONNX Runtime fails.
     pub fn encode(&mut self, frames: &[u8]) -> Result<Vec<f32>, ModelError> {
         if frames.is_empty() || !frames.len().is_multiple_of(self.frame_len) {
             return Err(ModelError::mismatch(
@@ -84,7 +84,10 @@ impl VisionEncoder {
         }
         let mut features = Vec::new();
         self.engine.encode(frames, &mut features)?;
-        Ok(features)
+        match features.iter().find(|value| !value.is_finite()) {
+            None => Ok(features),
+            Some(value) => Err(ModelError::mismatch("image features", "finite values", value)),
+        }
     }
 }
 

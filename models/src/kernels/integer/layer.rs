@@ -5,7 +5,10 @@ use crate::kernels::{
     simd::{Kernel, LANES, Level, Simd, Words},
 };
 
-use super::{GROUPS, IntegerRows, ROWS, Range, WORD_INPUTS, rows::write_bytes};
+use super::{
+    GROUPS, IntegerRows, ROWS, Range, WORD_INPUTS,
+    rows::{inverse, write_bytes},
+};
 
 /// Outputs whose weights lie together and that are computed together.
 pub(crate) const PANEL_OUTPUTS: usize = GROUPS * LANES;
@@ -15,7 +18,7 @@ pub(crate) const PANEL_OUTPUTS: usize = GROUPS * LANES;
 pub(crate) struct IntegerLinear {
     inputs: usize,
     outputs: usize,
-    /// `[panels, inputs / 4]`; outputs beyond the last are zero.
+    /// `[panels, inputs / 4]`, rounded up; inputs and outputs beyond the last are zero.
     weights: Vec<[Words; GROUPS]>,
     /// `[panels]`.
     columns: Vec<Columns>,
@@ -65,17 +68,17 @@ impl Finish for Gelu {
 }
 
 impl IntegerLinear {
-    /// Returns a layer of zeros. The number of inputs is a multiple of four.
+    /// Returns a layer of zeros.
     pub(crate) fn zeros(inputs: usize, outputs: usize) -> Self {
         let panels = outputs.div_ceil(PANEL_OUTPUTS);
-        let weights = vec![[Words([0; LANES]); GROUPS]; panels * (inputs / WORD_INPUTS)];
+        let weights = vec![[Words([0; LANES]); GROUPS]; panels * inputs.div_ceil(WORD_INPUTS)];
         Self { inputs, outputs, weights, columns: vec![Columns::ZERO; panels] }
     }
 
     /// Rounds `weights`, finite, `[inputs]`, to the weights of `output`; the largest is kept.
     pub(crate) fn set(&mut self, simd: Simd, output: usize, weights: &[f32], bias: f32) {
         let (panel, group, lane) = (output / PANEL_OUTPUTS, output / LANES % GROUPS, output % LANES);
-        let words = self.inputs / WORD_INPUTS;
+        let words = self.inputs.div_ceil(WORD_INPUTS);
         let words = self.weights[panel * words..][..words].iter_mut().map(|entry| &mut entry[group].0[lane]);
         let (scale, sum) = simd.run(Round { weights, words });
         let columns = &mut self.columns[panel];
@@ -103,8 +106,7 @@ impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for Round<'a, W> {
     fn run<L: Level>(self) -> (f32, f32) {
         let (low, high) = L::extremes(self.weights);
         let scale = low.abs().max(high) / 127.0;
-        // A row of zeros has any scale.
-        let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let factor = inverse(scale);
         write_bytes::<L>(self.weights, (0.0, factor), self.words);
         (scale, sum_of(self.weights, |weight, sum| sum + round(weight * factor)))
     }
@@ -147,7 +149,7 @@ impl<F: Finish> Kernel for Product<'_, F> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let IntegerLinear { inputs, outputs: row_len, weights, columns } = self.layer;
-        let panels = weights.chunks_exact(inputs / WORD_INPUTS).zip(columns);
+        let panels = weights.chunks_exact(inputs.div_ceil(WORD_INPUTS)).zip(columns);
         for (panel_index, (panel, columns)) in panels.enumerate() {
             let first = panel_index * PANEL_OUTPUTS;
             let width = PANEL_OUTPUTS.min(row_len - first);

@@ -14,16 +14,16 @@ pub(crate) struct Range {
 /// Rows of inputs in 8 bits, in the order in which products read them.
 #[derive(Debug)]
 pub(crate) struct IntegerRows {
-    /// `[tiles, inputs / 4]`; a word holds four inputs of a row. Rows of the last tile that are not there are zero.
+    /// `[tiles, inputs / 4]`, rounded up; a word holds four inputs of a row. Inputs and rows that are not there are zero.
     tiles: Vec<[u32; ROWS]>,
     ranges: Vec<Range>,
     words_per_row: usize,
 }
 
 impl IntegerRows {
-    /// Returns room for `rows` rows of `inputs` inputs, a multiple of four.
+    /// Returns room for `rows` rows of `inputs` inputs.
     pub(crate) fn new(rows: usize, inputs: usize) -> Self {
-        let words_per_row = inputs / WORD_INPUTS;
+        let words_per_row = inputs.div_ceil(WORD_INPUTS);
         let tiles = vec![[0; ROWS]; rows.div_ceil(ROWS) * words_per_row];
         Self { tiles, ranges: vec![Range { scale: 0.0, low: 0.0 }; rows], words_per_row }
     }
@@ -39,9 +39,9 @@ impl IntegerRows {
     pub(crate) fn set_bytes<'a>(&mut self, row: usize, range: Range, bytes: impl Iterator<Item = &'a [u8]>) {
         let tile = &mut self.tiles[row / ROWS * self.words_per_row..][..self.words_per_row];
         self.ranges[row] = range;
-        let words = bytes.flat_map(|bytes| bytes.as_chunks::<WORD_INPUTS>().0);
-        for (place, word) in tile.iter_mut().zip(words) {
-            place[row % ROWS] = u32::from_le_bytes(*word);
+        let mut bytes = bytes.flatten().copied();
+        for place in tile {
+            place[row % ROWS] = u32::from_le_bytes(std::array::from_fn(|_| bytes.next().unwrap_or(0)));
         }
     }
 
@@ -63,10 +63,17 @@ impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for Round<'a, W> {
     fn run<L: Level>(self) -> Range {
         let (low, high) = L::extremes(self.values);
         let scale = (high - low) / 255.0;
-        let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let factor = inverse(scale);
         write_bytes::<L>(self.values, (low, factor), self.words);
         Range { scale, low }
     }
+}
+
+/// Returns the inverse of `scale`, 0 where it has none: numbers that far below all others are zero.
+#[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    let inverse = 1.0 / scale;
+    if inverse.is_finite() { inverse } else { 0.0 }
 }
 
 /// Writes the lowest bytes of the whole numbers nearest to `(value - low) * factor` to `places`, four to a word.

@@ -56,7 +56,7 @@ fn assert_products(simd: Simd, [inputs, outputs, count]: [usize; 3]) {
 #[test]
 fn products_of_what_8_bits_hold_are_exact() {
     for simd in Simd::all() {
-        for sizes in [[4, 1, 1], [16, 33, 13], [768, 64, 24], [36, 70, 11]] {
+        for sizes in [[4, 1, 1], [2, 3, 2], [16, 33, 13], [768, 64, 24], [37, 70, 11]] {
             assert_products(simd, sizes);
         }
     }
@@ -84,7 +84,7 @@ fn every_level_rounds_to_the_nearest_step() {
 #[test]
 fn rows_and_weights_of_one_value_stay_what_they_are() {
     let simd = Simd::detect();
-    for value in [0.0, -2.5] {
+    for value in [0.0, -2.5, 1e-40] {
         let (mut rows, mut layer) = (IntegerRows::new(1, 4), IntegerLinear::zeros(4, 1));
         rows.set(simd, 0, &[value; 4]);
         layer.set(simd, 0, &[value; 4], 1.0);

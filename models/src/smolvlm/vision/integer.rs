@@ -8,7 +8,7 @@ mod weights;
 
 use crate::{
     ModelError,
-    kernels::{Add, Gelu, IntegerRows, PANEL_OUTPUTS, Range, Set, Simd, Team},
+    kernels::{Add, Gelu, INPUTS_MAX, IntegerRows, PANEL_OUTPUTS, Range, Set, Simd, Team},
 };
 
 use super::FrameEncoder;
@@ -56,11 +56,19 @@ impl IntegerVision {
     /// Returns the encoder of a checkpoint, whose weights are rounded to 8 bits.
     ///
     /// # Errors
-    /// When a tensor is absent, of another shape or not finite.
+    /// When a tensor is absent, of another shape or not finite, or a layer has more inputs than sums of 32 bits hold.
     pub(super) fn new((weights, config): (&dyn Tensors, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
-        let (simd, team) = (Simd::detect(), Team::new(threads));
-        let weights = Weights::read((weights, config), simd)?;
         let vision = &config.vision;
+        let (simd, team) = (Simd::detect(), Team::new(threads));
+        let widest = [vision.hidden, vision.feed_forward, config.shuffled_len(), vision.patch_px.pow(2) * CHANNELS];
+        if let Some(width) = widest.into_iter().find(|&width| width > INPUTS_MAX) {
+            return Err(ModelError::mismatch(
+                "inputs of a vision layer in 8 bits",
+                format!("at most {INPUTS_MAX}"),
+                width,
+            ));
+        }
+        let weights = Weights::read((weights, config), simd)?;
         let patches = vision.side_patches().pow(2);
         let share = share(patches, team.threads());
         let scratch = (0..patches.div_ceil(share)).map(|_| Scratch::new(share, config)).collect();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    matrix::Format,
     ort_engine,
     smolvlm::{
         Checkpoint,
@@ -89,4 +90,54 @@ fn names_a_tensor_of_the_wrong_shape() {
     let expected = "tensor model.vision_model.encoder.layers.0.mlp.fc1.bias of shape [128], found [64]";
     assert!(error.to_string().ends_with(expected), "{error}");
     assert_eq!(std::fs::read_dir(graphs.path()).unwrap().count(), 0, "a draft stays behind");
+}
+
+/// Tensors of any name and shape, small random numbers.
+#[derive(Debug)]
+struct Random(Vec<u8>);
+
+impl Random {
+    fn new() -> Self {
+        let mut state = 1_u32;
+        let numbers = (0..100_000).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 25) as f32 - 0.2
+        });
+        Self(numbers.flat_map(f32::to_le_bytes).collect())
+    }
+}
+
+impl Tensors for Random {
+    fn locate(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
+        let start = 4 * name.bytes().fold(0, |hash, byte| (hash * 31 + usize::from(byte)) % 50_000);
+        Ok((Format::F32, &self.0[start..start + 4 * dims.iter().product::<usize>()]))
+    }
+
+    fn flaw(&self, name: &str, expected: &str, found: &str) -> ModelError {
+        ModelError::mismatch(name, expected, found)
+    }
+
+    fn fingerprint(&self) -> Result<String, ModelError> {
+        Ok("random-numbers-of-this-test".to_owned())
+    }
+}
+
+/// More patches than a block of keys or one thread's share, and sizes that fill no word, no tile and no panel.
+#[test]
+fn any_sizes_and_any_number_of_threads_see_the_same() {
+    let Some(engine) = ort_engine::tests::engine() else { return };
+    let mut config = VlmConfig::read(&tiny()).unwrap();
+    (config.vision.image_px, config.vision.patch_px, config.shuffle) = (14 * 12 + 5, 14, 3);
+    (config.vision.hidden, config.vision.heads, config.vision.feed_forward) = (54, 3, 98);
+    let (weights, graphs) = (Random::new(), tempfile::tempdir().unwrap());
+    let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|at| (at * at / 7 % 253) as u8).collect();
+    let features = |engine: VisionEngine<'_>, threads: usize| {
+        VisionEncoder::open(engine, (&weights, &config), threads).unwrap().encode(&frame).unwrap()
+    };
+    let expected = features(VisionEngine::Ort { engine: &engine, graphs: graphs.path() }, 1);
+    let found = features(VisionEngine::Integer, 1);
+    assert!(cosine(&found, &expected) > 0.999, "cosine {}", cosine(&found, &expected));
+    for threads in [2, 3, 7] {
+        assert!(features(VisionEngine::Integer, threads) == found, "{threads} threads");
+    }
 }
