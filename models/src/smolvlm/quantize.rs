@@ -16,6 +16,7 @@ use crate::{
 use super::{
     Checkpoint, VlmConfig,
     checkpoint::{INDEX_FILE, SINGLE_FILE},
+    config::CONFIG_FILE,
 };
 
 /// Where matrices of the language model lie, in the layouts in use.
@@ -115,7 +116,11 @@ fn write(
     }
     let bytes_after = tensors.iter().map(|(_, tensor)| tensor.data_len() as u64).sum();
     let matrices = tensors.iter().filter(|(_, tensor)| tensor.conversion.is_some()).count();
-    serialize_to_file(tensors, None, path).map_err(|error| ModelError::malformed(path, "room for the model", error))?;
+    serialize_to_file(tensors, None, path).map_err(|error| ModelError::malformed(path, "to be written", error))?;
+    // The writer makes a file that nobody else may read.
+    let permissions = fs::metadata(model.join(CONFIG_FILE)).map(|metadata| metadata.permissions());
+    let copied = permissions.and_then(|permissions| fs::set_permissions(path, permissions));
+    copied.map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     match flaw.take() {
         None => Ok(Quantized { bytes_before, bytes_after, matrices }),
         Some(name) => Err(ModelError::malformed(model, format!("tensor {name} to be finite"), "a value that is not")),

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use cameras::{FrameId, decode_file};
 use models::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
@@ -126,7 +127,11 @@ impl GenerateArgs {
     fn files(&self) -> anyhow::Result<ModelFiles> {
         let id = self.model.to_str().filter(|_| !self.model.exists()).and_then(HubId::parse);
         match id {
-            Some(id) if self.mmproj.is_none() => Ok(ModelFiles::Folder(require_model(&id)?)),
+            Some(id) if self.mmproj.is_none() => {
+                let folder = require_model(&id);
+                let taken = || format!("{}: no such path; taken as a model on the hub", self.model.display());
+                Ok(ModelFiles::Folder(folder.with_context(taken)?))
+            }
             _ => Ok(ModelFiles::find(&self.model, self.mmproj.as_deref())?),
         }
     }

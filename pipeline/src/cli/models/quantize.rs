@@ -79,7 +79,8 @@ struct Speed {
 /// What one model makes of the pictures.
 struct Answers {
     features: Vec<Vec<f32>>,
-    first_tokens: Vec<u32>,
+    /// `None` where the answer is empty.
+    first_tokens: Vec<Option<u32>>,
     speed: Speed,
 }
 
@@ -87,12 +88,16 @@ impl QuantizeArgs {
     /// Writes the quantised model, compares it with the original and prints how they differ.
     ///
     /// # Errors
-    /// When the model or a picture cannot be read, or the copy cannot be written.
+    /// When ONNX Runtime is missing, the model or a picture cannot be read, or the copy cannot be written.
     pub(super) fn run(&self) -> anyhow::Result<Outcome> {
         let pictures = self.pictures()?;
+        // A runtime that is missing is better known before the copy is there.
+        let cache = Cache::locate()?;
+        let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
         let Quantized { bytes_before, bytes_after, matrices } = self.write()?;
         let spinner = progress::spinner("asking the original");
-        let before = original(&self.model, &pictures)?;
+        let exact = VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() };
+        let before = ask(&self.model, exact, &pictures)?;
         spinner.set_message("asking the copy");
         let after = ask(&self.output, VisionEngine::Integer, &pictures)?;
         spinner.finish_and_clear();
@@ -140,6 +145,7 @@ impl QuantizeArgs {
         let row = |what: &str, unit: &str, of: fn(&Speed) -> f64| {
             print_line(&format!("  {what:<16} {:>8.0} -> {:>6.0} {unit}", of(&before), of(&after)))
         };
+        print_line("                 original in 32-bit floats -> copy in 8-bit integers")?;
         row("load", "ms", |speed| speed.load_ms)?;
         row("a frame", "ms", |speed| speed.frame_ms)?;
         row("written", "tokens/s", |speed| speed.tokens_per_s)?;
@@ -150,13 +156,6 @@ impl QuantizeArgs {
         ))?;
         Ok(Outcome::Done)
     }
-}
-
-/// Returns what the model in `folder` answers in 32-bit floats.
-fn original(folder: &Path, pictures: &[Frame]) -> anyhow::Result<Answers> {
-    let cache = Cache::locate()?;
-    let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
-    ask(folder, VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() }, pictures)
 }
 
 fn ask(folder: &Path, vision: VisionEngine<'_>, pictures: &[Frame]) -> anyhow::Result<Answers> {
@@ -175,7 +174,7 @@ fn ask(folder: &Path, vision: VisionEngine<'_>, pictures: &[Frame]) -> anyhow::R
         answers.features.push(reading.images().iter().flat_map(|image| &image.features.rows).copied().collect());
         let generation =
             model.generator.generate(&reading, None, GenerateOptions::greedy(TOKENS), &mut &AtomicBool::new(false))?;
-        answers.first_tokens.extend(generation.ids.first());
+        answers.first_tokens.push(generation.ids.first().copied());
         // The first token comes with the prompt.
         let steps = generation.ids.len().saturating_sub(1) as f64;
         let tokens_per_s = steps / generation.decode.as_secs_f64().max(f64::MIN_POSITIVE);
