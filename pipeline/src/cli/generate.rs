@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use cameras::{FrameId, decode_file};
 use models::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
@@ -129,8 +128,8 @@ impl GenerateArgs {
         match id {
             Some(id) if self.mmproj.is_none() => {
                 let folder = require_model(&id);
-                let taken = || format!("{}: no such path; taken as a model on the hub", self.model.display());
-                Ok(ModelFiles::Folder(folder.with_context(taken)?))
+                let missing = |error| anyhow::anyhow!("{}: no such path; on the hub: {error}", self.model.display());
+                Ok(ModelFiles::Folder(folder.map_err(missing)?))
             }
             _ => Ok(ModelFiles::find(&self.model, self.mmproj.as_deref())?),
         }
