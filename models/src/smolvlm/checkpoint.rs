@@ -141,11 +141,9 @@ impl Tensors for Checkpoint {
             _ if blocks.is_none() && info.dims != dims => {
                 return Err(self.flaw(name, &expected, &format!("{:?}", info.dims)));
             }
-            Dtype::F32 => Format::F32,
-            Dtype::F16 => Format::F16,
-            Dtype::BF16 => Format::Bf16,
-            other => blocks
-                .ok_or_else(|| self.flaw(name, "of type F32, F16, BF16 or in blocks of U8", &format!("{other:?}")))?,
+            dtype => float_format(dtype)
+                .or(blocks)
+                .ok_or_else(|| self.flaw(name, "of type F32, F16, BF16 or in blocks of U8", &format!("{dtype:?}")))?,
         };
         Ok((format, &self.shards[*shard].map[info.bytes.clone()]))
     }
@@ -165,6 +163,16 @@ impl Tensors for Checkpoint {
             hash.update(format!("{} {modified:?}", shard.map.len()));
         }
         Ok(hexadecimal(&hash.finalize()))
+    }
+}
+
+/// Returns how floats of a type are stored, `None` where it is no type of floats that Loupe knows.
+pub(super) const fn float_format(dtype: Dtype) -> Option<Format> {
+    match dtype {
+        Dtype::F32 => Some(Format::F32),
+        Dtype::F16 => Some(Format::F16),
+        Dtype::BF16 => Some(Format::Bf16),
+        _ => None,
     }
 }
 

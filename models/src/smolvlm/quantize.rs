@@ -15,13 +15,13 @@ use crate::{
 
 use super::{
     Checkpoint, VlmConfig,
-    checkpoint::{INDEX_FILE, SINGLE_FILE},
+    checkpoint::{INDEX_FILE, SINGLE_FILE, float_format},
     config::CONFIG_FILE,
 };
 
 /// Where matrices of the language model lie, in the layouts in use.
 const TEXT: [&str; 2] = ["model.text_model.", "lm_head."];
-/// Tables of which single rows are looked up: they cost no time, so they keep 8 bits.
+/// Tables of which single rows are looked up: they cost no time, so they keep more bits than the rest.
 const TABLES: [&str; 2] = ["embed_tokens.weight", "position_embedding.weight"];
 
 /// What quantising has done.
@@ -124,15 +124,6 @@ fn write(
     match flaw.take() {
         None => Ok(Quantized { bytes_before, bytes_after, matrices }),
         Some(name) => Err(ModelError::malformed(model, format!("tensor {name} to be finite"), "a value that is not")),
-    }
-}
-
-const fn float_format(dtype: Dtype) -> Option<Format> {
-    match dtype {
-        Dtype::F32 => Some(Format::F32),
-        Dtype::F16 => Some(Format::F16),
-        Dtype::BF16 => Some(Format::Bf16),
-        _ => None,
     }
 }
 

@@ -100,10 +100,10 @@ impl IntegerVision {
         let (side, patch, hidden) =
             (self.config.vision.side_patches(), self.config.vision.patch_px, self.config.vision.hidden);
         let row_len = self.config.vision.image_px * CHANNELS;
-        let Self { weights, team, simd, scratch, stream, .. } = self;
+        let Self { weights, team, simd, stream, .. } = self;
         stream.copy_from_slice(&weights.positions);
         let share = share(side * side, team.threads());
-        team.run(&mut stream.chunks_mut(share * hidden).zip(scratch).collect::<Vec<_>>(), |thread, (stream, _)| {
+        team.run(&mut stream.chunks_mut(share * hidden).collect::<Vec<_>>(), |thread, stream| {
             let mut pixels = IntegerRows::new(stream.len() / hidden, patch * patch * CHANNELS);
             for row in 0..stream.len() / hidden {
                 let (top, left) = ((thread * share + row) / side * patch, (thread * share + row) % side * patch);
