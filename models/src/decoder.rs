@@ -10,6 +10,8 @@ pub mod ort;
 mod rotation;
 mod weights;
 
+use std::fmt;
+
 use crate::{ModelError, kernels::Linear};
 
 pub use crate::kernels::Storage;
@@ -32,7 +34,7 @@ pub enum Input<'a> {
 }
 
 /// A decoder with a cache of what it has read.
-pub trait TextDecoder: Send {
+pub trait TextDecoder: fmt::Debug + Send {
     /// Returns the embeddings of tokens, `[tokens, hidden]`, row-major.
     ///
     /// # Errors
@@ -53,6 +55,28 @@ pub trait TextDecoder: Send {
 
     /// Returns the number of tokens that the cache can hold.
     fn capacity(&self) -> usize;
+}
+
+impl<D: TextDecoder + ?Sized> TextDecoder for Box<D> {
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        (**self).embed(ids)
+    }
+
+    fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
+        (**self).extend(input)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        (**self).truncate(len);
+    }
+
+    fn position(&self) -> usize {
+        (**self).position()
+    }
+
+    fn capacity(&self) -> usize {
+        (**self).capacity()
+    }
 }
 
 /// How a decoder is set up.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{
     ModelError,
-    decoder::{DecoderOptions, LlamaDecoder},
+    decoder::{DecoderOptions, LlamaDecoder, TextDecoder},
     generate::{Generator, PlacedFeatures, Reading},
     tokenizer::TextTokenizer,
 };
@@ -32,7 +32,7 @@ pub struct SmolVlm {
     prompts: PromptBuilder,
     seen: SeenFrames,
     /// Writes answers to what [`Self::read`] returns.
-    pub generator: Generator<LlamaDecoder>,
+    pub generator: Generator<Box<dyn TextDecoder>>,
 }
 
 impl SmolVlm {
@@ -47,7 +47,7 @@ impl SmolVlm {
         let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
         let vision = VisionEncoder::open(vision, (weights.vision(), &config), options.decoder.threads)?;
         let decoder = LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text)?, options.decoder)?;
-        let generator = Generator::new(decoder, tokenizer);
+        let generator = Generator::new(Box::new(decoder) as Box<dyn TextDecoder>, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
     }
 
