@@ -129,6 +129,7 @@ mod tests {
     use crate::decoder::Input;
 
     /// A decoder whose embedding of token `i` is `[i, i]`.
+    #[derive(Debug)]
     struct Twin;
 
     impl TextDecoder for Twin {
