@@ -1,4 +1,5 @@
-//! Measures the decoder: `cargo run --release --example decoder_speed -- MODEL.gguf [THREADS]`.
+//! Measures the decoder: `cargo run --release --example decoder_speed -- MODEL.gguf [THREADS] [rounded]`; `rounded` lets
+//! prompts be read with rounded activations.
 //!
 //! Prints the load time, resident memory, and the median, best and worst of several runs of prefill and decode.
 #![expect(clippy::print_stdout, reason = "the measurements are the output")]
@@ -6,7 +7,7 @@
 use std::{env, error::Error, fs, path::Path, time::Instant};
 
 use models::{
-    decoder::{DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
+    decoder::{Activations, DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
     gguf::Gguf,
 };
 
@@ -15,14 +16,17 @@ const ROUNDS: usize = 9;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [model, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: MODEL.gguf [THREADS]".into());
+        return Err("usage: MODEL.gguf [THREADS] [rounded]".into());
     };
     let threads = rest.first().map_or(Ok(2), |text| text.parse())?;
+    let is_rounded = rest.get(1).is_some_and(|word| word == "rounded");
+    let activations = if is_rounded { Activations::Rounded } else { Activations::Exact };
     let started = Instant::now();
     let file = Gguf::open(Path::new(model))?;
     println!("gguf         {:8.1} ms", millis(started));
     let started = Instant::now();
-    let mut decoder = LlamaDecoder::from_gguf(&file, DecoderOptions { threads, ..DecoderOptions::default() })?;
+    let mut decoder =
+        LlamaDecoder::from_gguf(&file, DecoderOptions { threads, activations, ..DecoderOptions::default() })?;
     drop(file);
     println!("open         {:8.1} ms, {} MB of weights", millis(started), decoder.weight_bytes() / 1_000_000);
     let started = Instant::now();

@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::{ModelError, kernels::Linear};
 
-pub use crate::kernels::Storage;
+pub use crate::kernels::{Activations, Storage};
 pub(crate) use checkpoint::Place;
 pub use config::{
     Activation, Biases, DecoderConfig, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, Rotary, SoftCaps,
@@ -89,13 +89,15 @@ pub struct DecoderOptions {
     pub threads: usize,
     /// How weights that the file stores as floats are kept in memory.
     pub storage: Storage,
+    /// Whether activations may be rounded where a prompt is read.
+    pub activations: Activations,
 }
 
 impl Default for DecoderOptions {
-    /// Returns room for 1024 tokens (a prompt with evidence and a report several times over), two threads, and weights as they
-    /// are stored.
+    /// Returns room for 1024 tokens (a prompt with evidence and a report several times over), two threads, weights as they
+    /// are stored, and exact activations.
     fn default() -> Self {
-        Self { capacity: 1024, threads: 2, storage: Storage::AsStored }
+        Self { capacity: 1024, threads: 2, storage: Storage::AsStored, activations: Activations::Exact }
     }
 }
 

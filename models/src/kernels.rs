@@ -2,7 +2,7 @@
 //!
 //! ONNX Runtime has no operator for 4-bit weights with a float minimum, and its 4-bit product rounds activations to 8 bits; see
 //! docs/performance.md for what that costs. Here weights of the language model are unpacked in registers and
-//! everything else is `f32`; the vision encoder multiplies in 8-bit integers (`integer`).
+//! everything else is `f32`, unless inputs may be rounded (`rounded`); the vision encoder multiplies in 8-bit integers (`integer`).
 
 #![expect(
     clippy::inline_always,
@@ -17,13 +17,14 @@ mod block;
 mod integer;
 mod linear;
 mod product;
+mod rounded;
 mod rows;
 mod simd;
 mod team;
 
 pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
 pub(crate) use linear::Linear;
-pub use linear::Storage;
+pub use linear::{Activations, Storage};
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
 pub(crate) use rows::{add, exp2, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
 pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};

@@ -7,11 +7,11 @@ use std::sync::{
 
 use crate::{
     ModelError,
-    kernels::{Linear, Storage, Team},
+    kernels::{Linear, Team},
     matrix::Matrix,
 };
 
-use super::{DecoderWeights, LayerExtras, LayerWeights};
+use super::{DecoderOptions, DecoderWeights, LayerExtras, LayerWeights};
 
 /// One transformer block.
 #[derive(Debug)]
@@ -36,8 +36,12 @@ pub(super) struct Packed {
 
 impl Packed {
     /// Packs tables and layers, each by whichever thread of `team` is free.
-    pub(super) fn new(team: &mut Team, weights: &DecoderWeights<'_>, storage: Storage) -> Result<Self, ModelError> {
-        let table = |name: &str, matrix: &Matrix<'_>| Linear::pack(name, &[*matrix], storage);
+    pub(super) fn new(
+        team: &mut Team,
+        weights: &DecoderWeights<'_>,
+        options: DecoderOptions,
+    ) -> Result<Self, ModelError> {
+        let table = |name: &str, matrix: &Matrix<'_>| pack(name, &[*matrix], options);
         let embedding = Mutex::new(None);
         let head = Mutex::new(None);
         let layers: Vec<_> = weights.layers.iter().map(|layer| (layer, Mutex::new(None))).collect();
@@ -49,7 +53,7 @@ impl Packed {
                     1 => set(&head, weights.head.as_ref().map(|head| table("head", head)).transpose()),
                     job => {
                         let Some((layer, packed)) = layers.get(job - 2) else { return };
-                        set(packed, pack_layer(layer, job - 2, storage));
+                        set(packed, pack_layer(layer, job - 2, options));
                     }
                 }
             }
@@ -70,9 +74,8 @@ fn take<T>(slot: Mutex<Option<T>>) -> T {
     slot.into_inner().unwrap_or_else(PoisonError::into_inner).expect("the team has done every job")
 }
 
-fn pack_layer(weights: &LayerWeights<'_>, index: usize, storage: Storage) -> Result<Layer, ModelError> {
-    let pack =
-        |name: &str, matrices: &[Matrix<'_>]| Linear::pack(&format!("{name} of block {index}"), matrices, storage);
+fn pack_layer(weights: &LayerWeights<'_>, index: usize, options: DecoderOptions) -> Result<Layer, ModelError> {
+    let pack = |name: &str, matrices: &[Matrix<'_>]| pack(&format!("{name} of block {index}"), matrices, options);
     Ok(Layer {
         attention_norm: weights.attention_norm.clone(),
         qkv: pack("query, key and value", &[weights.query, weights.key, weights.value])?,
@@ -82,4 +85,8 @@ fn pack_layer(weights: &LayerWeights<'_>, index: usize, storage: Storage) -> Res
         down: pack("down", &[weights.down])?,
         extras: weights.extras.clone(),
     })
+}
+
+fn pack(name: &str, matrices: &[Matrix<'_>], options: DecoderOptions) -> Result<Linear, ModelError> {
+    Ok(Linear::pack(name, matrices, options.storage)?.with_activations(options.activations))
 }

@@ -18,8 +18,8 @@ use super::{
     rows, scale,
 };
 
-/// Tokens that are read at once at most; bounds the memory of intermediate rows.
-const CHUNK_LEN: usize = 256;
+/// Tokens that are read at once at most: intermediate rows stay within the second-level cache and 2 MB.
+const CHUNK_LEN: usize = 128;
 
 /// A decoder of the Llama family. It computes in `f32` with the weights that its file stores, so that it says what the reference
 /// implementation says; results do not depend on the number of threads.
@@ -54,10 +54,10 @@ impl LlamaDecoder {
         weights: &DecoderWeights<'_>,
         options: DecoderOptions,
     ) -> Result<Self, ModelError> {
-        let DecoderOptions { capacity, threads, storage } = options;
+        let DecoderOptions { capacity, threads, .. } = options;
         check(&config, weights, capacity)?;
         let mut team = Team::new(threads);
-        let Packed { embedding, head, layers } = Packed::new(&mut team, weights, storage)?;
+        let Packed { embedding, head, layers } = Packed::new(&mut team, weights, options)?;
         let caches = || (0..config.kv_heads).map(|_| HeadCache::new(config.head_dim, capacity)).collect();
         Ok(Self {
             embedding,

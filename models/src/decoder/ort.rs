@@ -18,19 +18,10 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig, runtime},
 };
 
-use super::{DecoderConfig, DecoderWeights, Input, RopeScaling, TextDecoder, Variant, check, embed, rows};
+use super::{Activations, DecoderConfig, DecoderWeights, Input, RopeScaling, TextDecoder, Variant, check, embed, rows};
 
 /// Tokens that one run of the graph takes at most; bounds the memory of attention scores.
 const CHUNK_LEN: usize = 256;
-
-/// What becomes of activations before they are multiplied with quantised weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activations {
-    /// They stay 32-bit floats, as in the reference.
-    Exact,
-    /// They are rounded to 8 bits a block of 32, for products of integers.
-    Rounded,
-}
 
 /// How a decoder on ONNX Runtime is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

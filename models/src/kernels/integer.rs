@@ -5,6 +5,7 @@ mod layer;
 mod rows;
 
 pub(crate) use layer::{Add, Gelu, IntegerLinear, PANEL_OUTPUTS, Set};
+pub(super) use rows::inverse;
 pub(crate) use rows::{IntegerRows, Range};
 
 /// Rows that are multiplied together, and groups of 16 outputs: their sums fill 24 of 32 registers, and a panel of 768 inputs

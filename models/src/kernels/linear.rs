@@ -1,16 +1,21 @@
 //! A linear layer: weights packed for the processor, and its product with rows of inputs.
 
+mod kind;
+
 use crate::{
     ModelError,
-    matrix::{BLOCK_LEN, Format, Matrix},
+    matrix::{BLOCK_LEN, Matrix},
 };
 
 use super::{
-    block::{Block, Brain, EightBit, FourBit, Full, Inputs, Source},
+    block::{Block, Brain, EightBit, FourBit, Full, Inputs, Quantized, Source},
     product::{Arrange, RowProduct, TILE_ROWS, TileProduct, TileRow, pack_tile},
+    rounded::{RoundedProduct, RoundedRows},
     simd::{Kernel, LANES, Level, Simd},
     team::Team,
 };
+
+use kind::{Kind, kind};
 
 /// Inputs that share a scale; the number of inputs of a layer is a multiple of it.
 pub(super) const BLOCK_INPUTS: usize = BLOCK_LEN;
@@ -33,12 +38,24 @@ pub enum Storage {
     FourBit,
 }
 
+/// What becomes of the numbers between the layers of a language model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// They stay 32-bit floats, as in the reference.
+    #[default]
+    Exact,
+    /// They are rounded to 8 bits a block of 32, for products of integers, where weights are quantised and several positions are
+    /// read at once: the rounding of weights is coarser.
+    Rounded,
+}
+
 /// A linear layer without bias.
 #[derive(Debug)]
 pub(crate) struct Linear {
     inputs: usize,
     outputs: usize,
     blocks: Blocks,
+    activations: Activations,
 }
 
 /// Weights, `[groups of 16 outputs, blocks of 32 inputs]`.
@@ -91,7 +108,13 @@ impl Linear {
         };
         let blocks = blocks
             .ok_or_else(|| ModelError::mismatch(format!("weights of {name}"), "finite weights", "one that is not"))?;
-        Ok(Self { inputs, outputs: matrices.iter().map(|matrix| matrix.rows).sum(), blocks })
+        let outputs = matrices.iter().map(|matrix| matrix.rows).sum();
+        Ok(Self { inputs, outputs, blocks, activations: Activations::Exact })
+    }
+
+    /// Returns the layer with other inputs to its products.
+    pub(crate) fn with_activations(self, activations: Activations) -> Self {
+        Self { activations, ..self }
     }
 
     /// Returns the number of outputs.
@@ -121,47 +144,16 @@ impl Linear {
             outputs.len() / self.outputs,
             "a row of outputs for each of inputs"
         );
-        for_blocks!(&self.blocks, blocks => {
-            let layer = Layer { blocks, inputs: self.inputs, outputs: self.outputs };
-            layer.apply((simd, team), inputs, outputs);
-        });
+        let is_rounded = self.activations == Activations::Rounded && inputs.len() > FEW_ROWS * self.inputs;
+        match &self.blocks {
+            Blocks::FourBit(blocks) if is_rounded => self.of(blocks).apply_rounded((simd, team), inputs, outputs),
+            Blocks::EightBit(blocks) if is_rounded => self.of(blocks).apply_rounded((simd, team), inputs, outputs),
+            blocks => for_blocks!(blocks, blocks => self.of(blocks).apply((simd, team), inputs, outputs)),
+        }
     }
-}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    FourBit,
-    EightBit,
-    Brain,
-    Full,
-}
-
-/// Returns the kind of block that holds all of `matrices`. A mixture of quantised ones takes 8 bits, unless it has `Q4_1`, whose
-/// minima those do not hold; any other mixture is unpacked.
-fn kind(matrices: &[Matrix<'_>], storage: Storage) -> Kind {
-    let mut kinds = matrices.iter().map(|matrix| kind_of(matrix.format, storage));
-    let first = kinds.next().unwrap_or(Kind::Full);
-    if kinds.all(|kind| kind == first) {
-        return first;
-    }
-    let fits = |format| !matches!(format, Format::Q4_1 | Format::F32 | Format::F16 | Format::Bf16);
-    if matrices.iter().all(|matrix| fits(matrix.format)) { Kind::EightBit } else { Kind::Full }
-}
-
-fn kind_of(format: Format, storage: Storage) -> Kind {
-    match (format, storage) {
-        (Format::Q4_0 | Format::Q4_1 | Format::Q4K, _) => Kind::FourBit,
-        (Format::F32 | Format::F16 | Format::Bf16, storage) => kind_of_floats(format, storage),
-        _ => Kind::EightBit,
-    }
-}
-
-fn kind_of_floats(format: Format, storage: Storage) -> Kind {
-    match (storage, format) {
-        (Storage::AsStored, Format::Bf16) => Kind::Brain,
-        (Storage::AsStored, _) => Kind::Full,
-        (Storage::EightBit, _) => Kind::EightBit,
-        (Storage::FourBit, _) => Kind::FourBit,
+    fn of<'a, B>(&self, blocks: &'a [B]) -> Layer<'a, B> {
+        Layer { blocks, inputs: self.inputs, outputs: self.outputs }
     }
 }
 
@@ -251,6 +243,15 @@ impl<B: Block> Layer<'_, B> {
             }
         }
         shares
+    }
+}
+
+impl<B: Quantized> Layer<'_, B> {
+    fn apply_rounded(&self, (simd, team): (Simd, &mut Team), inputs: &[f32], outputs: &mut [f32]) {
+        let rows = &RoundedRows::new((simd, team), inputs, self.inputs);
+        team.run(&mut self.shares(team.threads(), outputs), |_, Share { blocks, outputs }| {
+            simd.run(RoundedProduct { blocks, rows, outputs });
+        });
     }
 }
 

@@ -28,6 +28,27 @@ pub(crate) struct Fixed {
     pub(crate) scale: f32,
 }
 
+/// Thirty-two inputs of each of several rows, rounded: the value of byte `b` is `scale * (b - 128)`.
+#[derive(Debug, Clone)]
+pub(crate) struct RowBlock<const ROWS: usize> {
+    /// Byte `i` of word `j` belongs to input `4 j + i`.
+    pub(crate) words: [[u32; ROWS]; 8],
+    pub(crate) scales: [f32; ROWS],
+    /// Sums of the inputs before rounding.
+    pub(crate) sums: [f32; ROWS],
+}
+
+/// Thirty-two weights of each of several outputs: the value of signed byte `q` is `scale * q + minimum`.
+#[derive(Debug, Clone)]
+pub(crate) struct PanelBlock<const GROUPS: usize> {
+    /// Byte `i` of word `j` of an output belongs to input `4 j + i`.
+    pub(crate) words: [[Words; GROUPS]; 8],
+    pub(crate) scales: [Lanes; GROUPS],
+    pub(crate) minima: [Lanes; GROUPS],
+    /// For each output, -128 times the sum of its bytes: takes the 128 out of sums of products.
+    pub(crate) starts: [[i32; LANES]; GROUPS],
+}
+
 /// Work that is compiled once for every level. Implementations mark `run` as `#[inline(always)]`: what is not inlined is
 /// compiled without the level's instructions.
 pub(crate) trait Kernel {
@@ -39,7 +60,7 @@ pub(crate) trait Kernel {
 }
 
 /// What kernels need to know about the instructions that they are compiled for.
-pub(crate) trait Level {
+pub(crate) trait Level: Sized {
     /// Whether registers hold 16 floats and there are 32 of them.
     const WIDE: bool;
 
@@ -86,6 +107,20 @@ pub(crate) trait Level {
         sums
     }
 
+    /// Adds the products of `rows` with `panel` to `sums`; `MINIMA` says whether there are minima.
+    #[inline(always)]
+    fn add_block<const ROWS: usize, const GROUPS: usize, const MINIMA: bool>(
+        rows: &RowBlock<ROWS>,
+        panel: &PanelBlock<GROUPS>,
+        sums: &mut [[Lanes; GROUPS]; ROWS],
+    ) {
+        let products = Self::byte_tile(&rows.words, &panel.words);
+        for row in 0..ROWS {
+            let (scale, sum) = (rows.scales[row], if MINIMA { rows.sums[row] } else { 0.0 });
+            finish_row::<Self, GROUPS>(&products[row], (scale, sum), panel, &mut sums[row]);
+        }
+    }
+
     /// Returns the least and the greatest of `values`.
     #[inline(always)]
     fn extremes(values: &[f32]) -> (f32, f32) {
@@ -100,6 +135,24 @@ pub(crate) trait Level {
         const ROUND: f32 = 12_582_912.0;
         let byte = |at: usize| ((values[at] - low) * factor + ROUND).to_bits() as u8;
         std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|at| byte(4 * word + at))))
+    }
+}
+
+/// Adds the products of one row of bytes, of that scale and sum, to `sums`.
+#[inline(always)]
+fn finish_row<L: Level, const GROUPS: usize>(
+    products: &[[i32; LANES]; GROUPS],
+    (scale, sum): (f32, f32),
+    panel: &PanelBlock<GROUPS>,
+    sums: &mut [Lanes; GROUPS],
+) {
+    for group in 0..GROUPS {
+        for lane in 0..LANES {
+            let product = (products[group][lane] + panel.starts[group][lane]) as f32;
+            let place = &mut sums[group].0[lane];
+            *place = L::mul_add(panel.scales[group].0[lane] * scale, product, *place);
+            *place = L::mul_add(panel.minima[group].0[lane], sum, *place);
+        }
     }
 }
 

@@ -9,10 +9,7 @@ use crate::{
     onnx::{Dim, Element, GraphBuilder, MICROSOFT, Node},
 };
 
-use super::{
-    super::{DecoderConfig, DecoderWeights, LayerWeights, Rotary, rotation::Rotation},
-    Activations,
-};
+use super::super::{Activations, DecoderConfig, DecoderWeights, LayerWeights, Rotary, rotation::Rotation};
 
 /// Raised whenever the graph changes, so that cached graphs of older builds are not taken.
 pub(super) const GRAPH_VERSION: u32 = 2;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    Activations,
+    super::Activations,
     graph::Builder,
     packing::{EightBit, FourBit},
 };

@@ -1,5 +1,10 @@
-use super::*;
-use crate::kernels::simd::{Kernel, Simd};
+use half::f16;
+
+use super::{quantized::half_to_f32, *};
+use crate::{
+    kernels::simd::{Kernel, Simd},
+    matrix::Format,
+};
 
 /// Values between -1 and 1 without a pattern that blocks could hide.
 fn samples(seed: usize) -> [f32; BLOCK_LEN] {

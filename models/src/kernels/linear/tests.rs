@@ -1,4 +1,5 @@
 use super::*;
+use crate::matrix::Format;
 
 /// Returns `[rows, row_len]` floats as a file stores them.
 fn floats(rows: usize, row_len: usize, seed: usize) -> Vec<u8> {

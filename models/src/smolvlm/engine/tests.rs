@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::*;
 use crate::{
     decoder::{
-        Input, TextDecoder,
-        ort::{Activations, GraphPlace, OrtDecoder, OrtDecoderOptions},
+        Activations, Input, TextDecoder,
+        ort::{GraphPlace, OrtDecoder, OrtDecoderOptions},
     },
     generate::{FrameFeatures, GenerateOptions, Stop},
     ort_engine::{self, SessionConfig},
