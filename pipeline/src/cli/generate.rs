@@ -112,6 +112,7 @@ impl GenerateArgs {
             capacity: self.writing.context,
             threads: self.writing.threads,
             storage: self.writing.text.storage(),
+            activations: self.writing.text.activations(),
         };
         let options = SmolVlmOptions { decoder, longest_edge_px: self.looking.longest_edge };
         if self.looking.vision == VisionPrecision::Int8 {

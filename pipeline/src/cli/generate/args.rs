@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use cameras::Rect;
 use clap::{Args, ValueEnum};
-use models::decoder::Storage;
+use models::decoder::{Activations, Storage};
 
 /// Arguments of `loupe generate`.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ pub(super) enum VisionPrecision {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum TextPrecision {
-    /// As the file stores them
+    /// As the file stores them, and nothing else rounded
     Stored,
     /// 8 bits a weight
     Q8,
@@ -116,6 +116,14 @@ impl TextPrecision {
             Self::Stored => Storage::AsStored,
             Self::Q8 => Storage::EightBit,
             Self::Q4 => Storage::FourBit,
+        }
+    }
+
+    /// Returns what the decoder may do with prompts.
+    pub(super) const fn activations(self) -> Activations {
+        match self {
+            Self::Stored => Activations::Exact,
+            Self::Q8 | Self::Q4 => Activations::Rounded,
         }
     }
 }
