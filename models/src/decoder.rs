@@ -1,6 +1,7 @@
 //! The language model: reads tokens or embeddings, keeps what it has read in a cache, and says what may come next.
 
 mod attention;
+mod buffers;
 mod checkpoint;
 pub(crate) mod config;
 mod folder;

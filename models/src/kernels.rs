@@ -23,8 +23,8 @@ mod simd;
 mod team;
 
 pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
-pub(crate) use linear::Linear;
 pub use linear::{Activations, Storage};
+pub(crate) use linear::{Linear, Scratch};
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
 pub(crate) use rows::{add, exp2, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
 pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};

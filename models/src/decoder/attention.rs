@@ -56,21 +56,21 @@ pub(super) struct Queries<'a> {
     pub(super) soft_cap: Option<f32>,
 }
 
-/// Writes what attention makes of `queries` to `mixed`, `[tokens, heads * head_dim]`. The cache, a head an entry, holds all
-/// positions up to the last query's.
+/// Writes what attention makes of `queries` to `mixed`, `[tokens, heads * head_dim]`; `results` is memory to work in. The cache, a
+/// head an entry, holds all positions up to the last query's.
 pub(super) fn attend(
     (simd, team): (Simd, &mut Team),
     config: &DecoderConfig,
     cache: &[HeadCache],
     queries: &Queries<'_>,
-    mixed: &mut [f32],
+    (results, mixed): (&mut Vec<f32>, &mut [f32]),
 ) {
     let DecoderConfig { heads, kv_heads, head_dim, .. } = *config;
     let (tokens, per_kv) = (queries.rows.len() / queries.row_len, heads / kv_heads);
     // The rows of a key head: every token's query heads that share it.
     let rows = tokens * per_kv;
     let tiles_per_head = rows.div_ceil(TILE_ROWS);
-    let mut results = vec![0.0; kv_heads * tiles_per_head * TILE_ROWS * head_dim];
+    results.resize(kv_heads * tiles_per_head * TILE_ROWS * head_dim, 0.0);
     // Dealt in turn: later tiles look at more positions.
     let mut shares: Vec<Vec<(usize, &mut [f32])>> = (0..team.threads()).map(|_| Vec::new()).collect();
     for (job, result) in results.chunks_exact_mut(TILE_ROWS * head_dim).enumerate() {

@@ -1,17 +1,18 @@
 //! The Llama family on the processor: RMS norm, attention with rotary embedding, a gated feed-forward layer, head on the last
 //! position.
 
-use std::path::Path;
+use std::{mem, path::Path};
 
 use crate::{
     ModelError,
     gguf::Gguf,
-    kernels::{Linear, Simd, Team, add, gated_gelu, gated_silu, rms_norm, soft_cap_row},
+    kernels::{Linear, Simd, Team, add, gated_gelu, gated_silu, soft_cap_row},
 };
 
 use super::{
     Activation, DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, TextFolder,
     attention::{HeadCache, Queries, attend},
+    buffers::{Buffers, add_bias, norm_rows},
     check, embed,
     layers::{Layer, Packed},
     rotation::Rotation,
@@ -36,6 +37,7 @@ pub struct LlamaDecoder {
     rotation: Rotation,
     team: Team,
     simd: Simd,
+    buffers: Buffers,
     logits: Vec<f32>,
     /// The rows `[position, hidden]` that have been read, where they may have to be read again.
     history: Option<Vec<f32>>,
@@ -68,6 +70,7 @@ impl LlamaDecoder {
             rotation: Rotation::new(&config, capacity, 0),
             team,
             simd: Simd::detect(),
+            buffers: Buffers::default(),
             logits: vec![0.0; config.vocabulary],
             history: config.variant.rope_scaling.is_long(capacity).then(Vec::new),
             position: 0,
@@ -136,32 +139,36 @@ impl LlamaDecoder {
     fn blocks(&mut self, rows: &mut [f32]) -> Vec<f32> {
         let (hidden, attention_len) = (self.config.hidden, self.config.attention_len());
         let last_layer = self.layers.len() - 1;
+        let mut buffers = mem::take(&mut self.buffers);
         for layer in 0..last_layer {
-            let mixed = self.attention(layer, rows);
-            self.rest_of_layer(layer, rows, &mixed);
+            self.attention(layer, rows, &mut buffers);
+            self.rest_of_layer(layer, rows, &mut buffers);
         }
-        let mixed = self.attention(last_layer, rows);
+        self.attention(last_layer, rows, &mut buffers);
         // Nothing after this point looks at other positions, and only the last one is asked for.
         let mut last = rows[rows.len() - hidden..].to_vec();
-        self.rest_of_layer(last_layer, &mut last, &mixed[mixed.len() - attention_len..]);
+        buffers.mixed.drain(..buffers.mixed.len() - attention_len);
+        self.rest_of_layer(last_layer, &mut last, &mut buffers);
+        self.buffers = buffers;
         last
     }
 
-    /// Stores keys and values of `rows` and returns what attention makes of them, `[tokens, heads * head_dim]`.
-    fn attention(&mut self, layer: usize, rows: &[f32]) -> Vec<f32> {
+    /// Stores keys and values of `rows` and leaves in `mixed` what attention makes of them, `[tokens, heads * head_dim]`.
+    fn attention(&mut self, layer: usize, rows: &[f32], buffers: &mut Buffers) {
         let DecoderConfig { hidden, norm_epsilon, ref variant, .. } = self.config;
+        let Buffers { normed, projected, tiles, mixed, scratch, .. } = buffers;
         let Layer { attention_norm, qkv, extras, .. } = &self.layers[layer];
-        let normed = norm_rows(self.simd, rows, (attention_norm, norm_epsilon));
-        let mut projected = vec![0.0; rows.len() / hidden * qkv.outputs()];
-        qkv.apply((self.simd, &mut self.team), &normed, &mut projected);
-        add_bias(&mut projected, extras.query_key_value_bias.as_deref());
+        let tokens = rows.len() / hidden;
+        norm_rows(self.simd, rows, (attention_norm, norm_epsilon), normed);
+        projected.resize(tokens * qkv.outputs(), 0.0);
+        qkv.apply((self.simd, &mut self.team, scratch), normed, projected);
+        add_bias(projected, extras.query_key_value_bias.as_deref());
         let (row_len, soft_cap) = (qkv.outputs(), variant.soft_caps.scores);
         let window = variant.window(layer);
-        self.turn_and_store(layer, &mut projected, row_len);
-        let queries = Queries { rows: &projected, row_len, start: self.position, window, soft_cap };
-        let mut mixed = vec![0.0; rows.len() / hidden * self.config.attention_len()];
-        attend((self.simd, &mut self.team), &self.config, &self.caches[layer], &queries, &mut mixed);
-        mixed
+        self.turn_and_store(layer, projected, row_len);
+        let queries = Queries { rows: projected, row_len, start: self.position, window, soft_cap };
+        mixed.resize(tokens * self.config.attention_len(), 0.0);
+        attend((self.simd, &mut self.team), &self.config, &self.caches[layer], &queries, (tiles, mixed));
     }
 
     /// Turns queries and keys of `projected` to their positions and stores keys and values.
@@ -180,43 +187,44 @@ impl LlamaDecoder {
         }
     }
 
-    /// Adds the output of attention and of the feed-forward layer to `rows`.
-    fn rest_of_layer(&mut self, layer: usize, rows: &mut [f32], mixed: &[f32]) {
+    /// Adds the output of attention, from `mixed`, and of the feed-forward layer to `rows`.
+    fn rest_of_layer(&mut self, layer: usize, rows: &mut [f32], buffers: &mut Buffers) {
         let DecoderConfig { hidden, feed_forward, norm_epsilon, .. } = self.config;
+        let Buffers { normed, mixed, branch, both, gated, scratch, .. } = buffers;
         let Layer { attention_output, feed_forward_norm, gate_up, down, extras, .. } = &self.layers[layer];
         let tokens = rows.len() / hidden;
-        let mut branch = vec![0.0; rows.len()];
-        attention_output.apply((self.simd, &mut self.team), mixed, &mut branch);
-        add_bias(&mut branch, extras.attention_output_bias.as_deref());
-        self.join(rows, &mut branch, extras.after_attention_norm.as_deref());
-        let normed = norm_rows(self.simd, rows, (feed_forward_norm, norm_epsilon));
-        let mut both = vec![0.0; tokens * 2 * feed_forward];
-        gate_up.apply((self.simd, &mut self.team), &normed, &mut both);
-        add_bias(&mut both, extras.gate_up_bias.as_deref());
-        let gated = self.gated(&both);
-        down.apply((self.simd, &mut self.team), &gated, &mut branch);
-        add_bias(&mut branch, extras.down_bias.as_deref());
-        self.join(rows, &mut branch, extras.after_feed_forward_norm.as_deref());
+        branch.resize(rows.len(), 0.0);
+        attention_output.apply((self.simd, &mut self.team, scratch), mixed, branch);
+        add_bias(branch, extras.attention_output_bias.as_deref());
+        self.join(rows, (branch, normed), extras.after_attention_norm.as_deref());
+        norm_rows(self.simd, rows, (feed_forward_norm, norm_epsilon), normed);
+        both.resize(tokens * 2 * feed_forward, 0.0);
+        gate_up.apply((self.simd, &mut self.team, scratch), normed, both);
+        add_bias(both, extras.gate_up_bias.as_deref());
+        self.gate(both, gated);
+        down.apply((self.simd, &mut self.team, scratch), gated, branch);
+        add_bias(branch, extras.down_bias.as_deref());
+        self.join(rows, (branch, normed), extras.after_feed_forward_norm.as_deref());
     }
 
-    /// Returns the product of gates, after their activation, and ups: of rows `[tokens, 2 * feed_forward]` that hold both.
-    fn gated(&self, both: &[f32]) -> Vec<f32> {
+    /// Sets `gated` to the product of gates, after their activation, and ups: of rows `[tokens, 2 * feed_forward]` that hold both.
+    fn gate(&self, both: &[f32], gated: &mut Vec<f32>) {
         let feed_forward = self.config.feed_forward;
         let gate = match self.config.variant.activation {
             Activation::Silu => gated_silu,
             Activation::GeluTanh => gated_gelu,
         };
-        let mut gated = vec![0.0; both.len() / 2];
+        gated.resize(both.len() / 2, 0.0);
         for (both, gated) in both.chunks_exact(2 * feed_forward).zip(gated.chunks_exact_mut(feed_forward)) {
             gate(self.simd, both, gated);
         }
-        gated
     }
 
-    /// Adds `branch` to `rows`, both `[tokens, hidden]`, normalised by weights `norm` where there are any.
-    fn join(&self, rows: &mut [f32], branch: &mut Vec<f32>, norm: Option<&[f32]>) {
+    /// Adds `branch` to `rows`, both `[tokens, hidden]`, normalised by weights `norm` where there are any; `normed` is memory for that.
+    fn join(&self, rows: &mut [f32], (branch, normed): (&mut Vec<f32>, &mut Vec<f32>), norm: Option<&[f32]>) {
         if let Some(weights) = norm {
-            *branch = norm_rows(self.simd, branch, (weights, self.config.norm_epsilon));
+            norm_rows(self.simd, branch, (weights, self.config.norm_epsilon), normed);
+            mem::swap(branch, normed);
         }
         scale(branch, self.config.variant.multipliers.branches);
         add(rows, branch);
@@ -225,9 +233,10 @@ impl LlamaDecoder {
     /// Computes the logits that follow the row `[hidden]`.
     fn answer(&mut self, row: &[f32]) {
         let DecoderConfig { norm_epsilon, ref variant, .. } = self.config;
-        let normed = norm_rows(self.simd, row, (&self.norm, norm_epsilon));
+        let Buffers { normed, scratch, .. } = &mut self.buffers;
+        norm_rows(self.simd, row, (&self.norm, norm_epsilon), normed);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        head.apply((self.simd, &mut self.team), &normed, &mut self.logits);
+        head.apply((self.simd, &mut self.team, scratch), normed, &mut self.logits);
         scale(&mut self.logits, variant.multipliers.logits);
         if let Some(cap) = variant.soft_caps.logits {
             soft_cap_row(self.simd, &mut self.logits, cap);
@@ -275,18 +284,4 @@ impl TextDecoder for LlamaDecoder {
     fn capacity(&self) -> usize {
         self.capacity
     }
-}
-
-fn norm_rows(simd: Simd, rows: &[f32], norm: (&[f32], f32)) -> Vec<f32> {
-    let mut normed = vec![0.0; rows.len()];
-    for (row, out) in rows.chunks_exact(norm.0.len()).zip(normed.chunks_exact_mut(norm.0.len())) {
-        rms_norm(simd, row, norm, out);
-    }
-    normed
-}
-
-/// Adds `bias`, if there is one, to every row.
-fn add_bias(rows: &mut [f32], bias: Option<&[f32]>) {
-    let Some(bias) = bias else { return };
-    rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
 }

@@ -49,6 +49,15 @@ pub enum Activations {
     Rounded,
 }
 
+/// Inputs as the kernels read them. Whoever multiplies often keeps it: fresh pages of memory for each product would take as long as
+/// the product.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    rounded: RoundedRows,
+    /// `[tiles, inputs]`; rows of the last tile that are not there are zero.
+    tiles: Vec<TileRow>,
+}
+
 /// A linear layer without bias.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -138,7 +147,12 @@ impl Linear {
     }
 
     /// Writes the products of rows of inputs `[rows, inputs]` to `outputs`, `[rows, outputs]`.
-    pub(crate) fn apply(&self, (simd, team): (Simd, &mut Team), inputs: &[f32], outputs: &mut [f32]) {
+    pub(crate) fn apply(
+        &self,
+        (simd, team, scratch): (Simd, &mut Team, &mut Scratch),
+        inputs: &[f32],
+        outputs: &mut [f32],
+    ) {
         debug_assert_eq!(
             inputs.len() / self.inputs,
             outputs.len() / self.outputs,
@@ -146,9 +160,13 @@ impl Linear {
         );
         let is_rounded = self.activations == Activations::Rounded && inputs.len() > FEW_ROWS * self.inputs;
         match &self.blocks {
-            Blocks::FourBit(blocks) if is_rounded => self.of(blocks).apply_rounded((simd, team), inputs, outputs),
-            Blocks::EightBit(blocks) if is_rounded => self.of(blocks).apply_rounded((simd, team), inputs, outputs),
-            blocks => for_blocks!(blocks, blocks => self.of(blocks).apply((simd, team), inputs, outputs)),
+            Blocks::FourBit(blocks) if is_rounded => {
+                self.of(blocks).apply_rounded((simd, team, scratch), inputs, outputs);
+            }
+            Blocks::EightBit(blocks) if is_rounded => {
+                self.of(blocks).apply_rounded((simd, team, scratch), inputs, outputs);
+            }
+            blocks => for_blocks!(blocks, blocks => self.of(blocks).apply((simd, team, scratch), inputs, outputs)),
         }
     }
 
@@ -216,7 +234,7 @@ struct Share<'a, 'b, B> {
 }
 
 impl<B: Block> Layer<'_, B> {
-    fn apply(&self, (simd, team): (Simd, &mut Team), inputs: &[f32], outputs: &mut [f32]) {
+    fn apply(&self, (simd, team, scratch): (Simd, &mut Team, &mut Scratch), inputs: &[f32], outputs: &mut [f32]) {
         let mut shares = self.shares(team.threads(), outputs);
         if inputs.len() <= FEW_ROWS * self.inputs {
             let rows = inputs.chunks_exact(self.inputs);
@@ -225,7 +243,8 @@ impl<B: Block> Layer<'_, B> {
                 simd.run(RowProduct { blocks, inputs: &inputs, outputs });
             });
         }
-        let tiles = &pack_tiles(team, inputs, self.inputs);
+        pack_tiles(team, inputs, self.inputs, &mut scratch.tiles);
+        let tiles = &scratch.tiles;
         team.run(&mut shares, |_, Share { blocks, outputs }| {
             simd.run(TileProduct { blocks, tiles, inputs: self.inputs, outputs });
         });
@@ -247,18 +266,25 @@ impl<B: Block> Layer<'_, B> {
 }
 
 impl<B: Quantized> Layer<'_, B> {
-    fn apply_rounded(&self, (simd, team): (Simd, &mut Team), inputs: &[f32], outputs: &mut [f32]) {
-        let rows = &RoundedRows::new((simd, team), inputs, self.inputs);
+    fn apply_rounded(
+        &self,
+        (simd, team, scratch): (Simd, &mut Team, &mut Scratch),
+        inputs: &[f32],
+        outputs: &mut [f32],
+    ) {
+        scratch.rounded.set((simd, team), inputs, self.inputs);
+        let rows = &scratch.rounded;
         team.run(&mut self.shares(team.threads(), outputs), |_, Share { blocks, outputs }| {
             simd.run(RoundedProduct { blocks, rows, outputs });
         });
     }
 }
 
-/// Returns rows `[rows, inputs]` as tiles `[tiles, inputs]`; rows of the last tile that are not there are zero.
-fn pack_tiles(team: &mut Team, rows: &[f32], inputs: usize) -> Vec<TileRow> {
+/// Sets `packed` to rows `[rows, inputs]` as tiles `[tiles, inputs]`; rows of the last tile that are not there are zero.
+fn pack_tiles(team: &mut Team, rows: &[f32], inputs: usize, packed: &mut Vec<TileRow>) {
     let tiles = (rows.len() / inputs).div_ceil(TILE_ROWS);
-    let mut packed = vec![[0.0; TILE_ROWS]; tiles * inputs];
+    packed.clear();
+    packed.resize(tiles * inputs, [0.0; TILE_ROWS]);
     let tiles_per_share = tiles.div_ceil(team.threads()).max(1);
     let shares = packed.chunks_mut(tiles_per_share * inputs).zip(rows.chunks(tiles_per_share * TILE_ROWS * inputs));
     team.run(&mut shares.collect::<Vec<_>>(), |_, (packed, rows)| {
@@ -266,7 +292,6 @@ fn pack_tiles(team: &mut Team, rows: &[f32], inputs: usize) -> Vec<TileRow> {
             pack_tile(rows.chunks_exact(inputs), tile);
         }
     });
-    packed
 }
 
 #[cfg(test)]

@@ -15,7 +15,12 @@ const WORDS: usize = BLOCK_INPUTS / 4;
 /// What unsigned bytes of inputs stand above their values.
 const OFFSET: i32 = 128;
 
+/// A tile of rows that are not there.
+const NOTHING: RowBlock<ROWS> =
+    RowBlock { words: [[0x8080_8080; ROWS]; WORDS], scales: [0.0; ROWS], sums: [0.0; ROWS] };
+
 /// Rows of inputs, rounded.
+#[derive(Debug, Default)]
 pub(super) struct RoundedRows {
     /// `[tiles, blocks of a row]`; rows of the last tile that are not there are zero.
     tiles: Vec<RowBlock<ROWS>>,
@@ -23,21 +28,21 @@ pub(super) struct RoundedRows {
 }
 
 impl RoundedRows {
-    /// Returns `rows`, finite, `[rows, inputs]`; the largest magnitude of each block is kept.
-    pub(super) fn new((simd, team): (Simd, &mut Team), rows: &[f32], inputs: usize) -> Self {
+    /// Sets all rows to `rows`, finite, `[rows, inputs]`; the largest magnitude of each block is kept.
+    pub(super) fn set(&mut self, (simd, team): (Simd, &mut Team), rows: &[f32], inputs: usize) {
         let blocks_per_row = inputs / BLOCK_INPUTS;
         let count = (rows.len() / inputs).div_ceil(ROWS);
-        let zero = RowBlock::<ROWS> { words: [[0x8080_8080; ROWS]; WORDS], scales: [0.0; ROWS], sums: [0.0; ROWS] };
-        let mut tiles = vec![zero; count * blocks_per_row];
+        self.blocks_per_row = blocks_per_row;
+        self.tiles.clear();
+        self.tiles.resize(count * blocks_per_row, NOTHING);
         let tiles_per_share = count.div_ceil(team.threads()).max(1);
-        let shares = tiles.chunks_mut(tiles_per_share * blocks_per_row);
+        let shares = self.tiles.chunks_mut(tiles_per_share * blocks_per_row);
         let mut shares: Vec<_> = shares.zip(rows.chunks(tiles_per_share * ROWS * inputs)).collect();
         team.run(&mut shares, |_, (tiles, rows)| {
             for (tile, rows) in tiles.chunks_exact_mut(blocks_per_row).zip(rows.chunks(ROWS * inputs)) {
                 rows.chunks_exact(inputs).enumerate().for_each(|(at, row)| simd.run(Round { row, at, tile }));
             }
         });
-        Self { tiles, blocks_per_row }
     }
 }
 

@@ -22,7 +22,7 @@ fn multiplies_as_the_definition_says() {
         let weights = matrix(outputs, inputs, &weights).to_f32();
         for (simd, threads) in Simd::all().into_iter().flat_map(|simd| [1, 2, 5].map(|threads| (simd, threads))) {
             let mut found = vec![f32::NAN; rows * outputs];
-            layer.apply((simd, &mut Team::new(threads)), &values, &mut found);
+            layer.apply((simd, &mut Team::new(threads), &mut Scratch::default()), &values, &mut found);
             for (at, found) in found.iter().enumerate() {
                 let (row, weights) = (&values[at / outputs * inputs..], &weights[at % outputs * inputs..]);
                 let expected: f64 = row[..inputs].iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();

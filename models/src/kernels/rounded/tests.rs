@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    kernels::{Activations, Linear, Storage},
+    kernels::{Activations, Linear, Scratch, Storage},
     matrix::{BLOCK_LEN, Format, Matrix},
 };
 
@@ -54,7 +54,7 @@ fn multiplies_rounded_rows_as_the_definition_says() {
             let rounded = rounded(&values);
             for simd in Simd::all() {
                 let mut found = vec![f32::NAN; rows * outputs];
-                layer.apply((simd, &mut Team::new(threads)), &values, &mut found);
+                layer.apply((simd, &mut Team::new(threads), &mut Scratch::default()), &values, &mut found);
                 for (at, found) in found.iter().enumerate() {
                     let (row, output) = (at / outputs, at % outputs);
                     let products = (0..row_len).map(|input| {
@@ -94,7 +94,7 @@ fn stays_near_the_exact_product() {
     let [exact, rounded] = [Activations::Exact, Activations::Rounded].map(|activations| {
         let layer = Linear::pack("test", &[matrix], Storage::AsStored).unwrap().with_activations(activations);
         let mut outputs = vec![0.0; rows * outputs];
-        layer.apply((Simd::detect(), &mut Team::new(1)), &values, &mut outputs);
+        layer.apply((Simd::detect(), &mut Team::new(1), &mut Scratch::default()), &values, &mut outputs);
         outputs
     });
     let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>();
