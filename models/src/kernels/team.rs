@@ -1,7 +1,9 @@
 //! A few threads that work on one thing together, with hand-overs far shorter than a millisecond.
 //!
 //! A step of the language model on one token is some 150 pieces of work of 10 to 100 microseconds each. Waking a sleeping thread
-//! takes as long as such a piece, so the threads of a team wait actively between pieces, and sleep when nothing has come for a while.
+//! takes as long as such a piece, so the threads of a team wait actively between pieces, and sleep when nothing has come for a while:
+//! another program has their core then, or there is nothing to do. They never yield: where other programs work, the system takes
+//! that for a wish to wait for milliseconds.
 
 use std::{
     hint, mem,
@@ -10,15 +12,21 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::{self, JoinHandle, Thread},
 };
 
-/// Rounds of active waiting before a thread sleeps, some 50 to 200 microseconds.
-const SPINS_MAX: u32 = 2000;
-/// Rounds of active waiting after which the thread offers its core to others: a core may have more to do than this.
-const SPINS_PER_YIELD: u32 = 64;
+/// Rounds of active waiting before a thread sleeps, up to a millisecond: waking up costs a tenth of that on a virtual machine, and
+/// what one thread does alone between two pieces takes no longer.
+const SPINS_MAX: u32 = 20_000;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
+
+/// A task, and the thread that waits for it to be done.
+#[derive(Clone)]
+struct Given {
+    task: &'static Task<'static>,
+    caller: Thread,
+}
 
 /// Threads that share work; the caller is one of them.
 #[derive(Debug)]
@@ -29,7 +37,7 @@ pub(crate) struct Team {
 
 #[derive(Default)]
 struct Shared {
-    task: Mutex<Option<&'static Task<'static>>>,
+    task: Mutex<Option<Given>>,
     /// Counts the tasks that were given out.
     round: AtomicU64,
     /// Workers that have not finished the current task.
@@ -89,15 +97,13 @@ impl Team {
         // caught until then), so no use outlives `task`.
         let erased = unsafe { mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
         let Shared { task: slot, round, busy, panicked, .. } = &*self.shared;
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(erased);
+        let given = Given { task: erased, caller: thread::current() };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
         busy.store(self.workers.len(), Ordering::Relaxed);
         round.fetch_add(1, Ordering::Release);
         self.workers.iter().for_each(|worker| worker.thread().unpark());
         let own = panic::catch_unwind(AssertUnwindSafe(|| task(0)));
-        let mut spins = 0;
-        while busy.load(Ordering::Acquire) > 0 {
-            spin(&mut spins);
-        }
+        wait_until(|| busy.load(Ordering::Acquire) == 0);
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Err(payload) = own {
             panic::resume_unwind(payload);
@@ -119,42 +125,36 @@ impl Drop for Team {
 
 impl Shared {
     fn work(&self, number: usize) {
-        let mut seen = 0;
-        while self.wait(seen) {
-            seen += 1;
-            let task = *self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = panic::catch_unwind(AssertUnwindSafe(|| task.map(|task| task(number))));
+        for seen in 0.. {
+            wait_until(|| self.round.load(Ordering::Acquire) != seen || self.closing.load(Ordering::Acquire));
+            if self.round.load(Ordering::Acquire) == seen {
+                return;
+            }
+            let given = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let done = panic::catch_unwind(AssertUnwindSafe(|| given.iter().for_each(|given| (given.task)(number))));
             if done.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.busy.fetch_sub(1, Ordering::Release);
-        }
-    }
-
-    /// Waits for the task that follows number `seen`; returns whether there is one.
-    fn wait(&self, seen: u64) -> bool {
-        let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == seen {
-            if self.closing.load(Ordering::Acquire) {
-                return false;
-            }
-            if spins < SPINS_MAX {
-                spin(&mut spins);
-            } else {
-                // Returns at once if `unpark` was called since the last time.
-                thread::park();
+            if self.busy.fetch_sub(1, Ordering::Release) == 1
+                && let Some(Given { caller, .. }) = &given
+            {
+                caller.unpark();
             }
         }
-        true
     }
 }
 
-fn spin(spins: &mut u32) {
-    *spins = spins.wrapping_add(1);
-    if spins.is_multiple_of(SPINS_PER_YIELD) {
-        thread::yield_now();
-    } else {
-        hint::spin_loop();
+/// Returns when `is_so` holds. Whoever makes it so unparks this thread.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let mut spins = 0;
+    while !is_so() {
+        if spins < SPINS_MAX {
+            spins += 1;
+            hint::spin_loop();
+        } else {
+            // Returns at once if `unpark` was called since the last time.
+            thread::park();
+        }
     }
 }
 
