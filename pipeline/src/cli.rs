@@ -7,9 +7,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 pub mod config;
 mod demo;
 pub mod doctor;
+mod drawing;
 mod enroll;
 mod eval;
 mod generate;
@@ -48,6 +50,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Ask a vision-language model about pictures
     Generate(generate::GenerateArgs),
+    /// Measure how fast a vision-language model runs here, beside another engine
+    Bench(bench::BenchArgs),
     /// Print the JSON Schema of a report (`loupe.report/1`)
     ReportSchema,
 }
@@ -86,6 +90,7 @@ impl Cli {
             Command::Inspect(args) => args.run(),
             Command::Eval(args) => eval::run(&args),
             Command::Generate(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),
         }
     }

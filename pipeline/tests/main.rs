@@ -9,3 +9,5 @@ mod binary;
 mod models_command;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod vision_language;

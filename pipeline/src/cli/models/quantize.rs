@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cameras::{Frame, FrameId, PixelFormat, Size, decode_file};
+use cameras::{Frame, FrameId, decode_file};
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use models::{
@@ -19,7 +19,7 @@ use models::{
 };
 use serde::Serialize;
 
-use super::super::{Outcome, print_json, print_line, progress};
+use super::super::{Outcome, drawing::drawing, print_json, print_line, progress};
 
 /// Asked about every picture; the first token of the answer is compared.
 const QUESTION: &str = "Is there a defect in the picture?";
@@ -118,7 +118,7 @@ impl QuantizeArgs {
 
     fn pictures(&self) -> anyhow::Result<Vec<Frame>> {
         if self.images.is_empty() {
-            return Ok(vec![generated()?]);
+            return Ok(vec![drawing(512)?]);
         }
         let id = || FrameId { source: "quantize".into(), seq: 0 };
         self.images.iter().map(|path| Ok(decode_file(path, id())?)).collect()
@@ -181,20 +181,6 @@ fn ask(folder: &Path, vision: VisionEngine<'_>, pictures: &[Frame]) -> anyhow::R
         answers.speed.tokens_per_s = answers.speed.tokens_per_s.max(tokens_per_s);
     }
     Ok(answers)
-}
-
-/// Returns a picture with edges of all directions and slopes of light.
-fn generated() -> anyhow::Result<Frame> {
-    const SIDE_PX: u32 = 512;
-    let pixel = |index: u32| {
-        let (x, y) = (index % SIDE_PX, index / SIDE_PX);
-        let is_in_disc = x.abs_diff(200).pow(2) + y.abs_diff(300).pow(2) < 120 * 120;
-        let light = if is_in_disc { 255 - x / 4 } else { 40 + y / 4 };
-        [light as u8, (light / 2 + x / 8) as u8, (x ^ y) as u8]
-    };
-    let pixels: Vec<u8> = (0..SIDE_PX * SIDE_PX).flat_map(pixel).collect();
-    let id = FrameId { source: "generated".into(), seq: 0 };
-    Ok(Frame::new(id, Size::new(SIDE_PX, SIDE_PX), PixelFormat::Rgb8, pixels)?)
 }
 
 fn cosine(left: &[f32], right: &[f32]) -> f64 {

@@ -1,0 +1,107 @@
+//! `loupe generate` and `loupe bench` as a person runs them, on the committed model of a few thousand weights.
+
+use std::{fs, path::PathBuf, process::Output};
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+use crate::binary::{Bench, one_line};
+
+/// The arguments that name the two GGUF files of the model.
+fn model() -> [String; 4] {
+    let file = |name: &str| tiny().join(name).to_str().unwrap().to_owned();
+    ["--model".to_owned(), file("text-f32.gguf"), "--mmproj".to_owned(), file("mmproj-f32.gguf")]
+}
+
+fn tiny() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../models/tests/fixtures/smolvlm_tiny"].iter().collect()
+}
+
+fn with_picture() -> Bench {
+    let bench = Bench::new();
+    let picture = RgbImage::from_fn(40, 30, |x, y| Rgb([(6 * x) as u8, (8 * y) as u8, (x * y) as u8]));
+    picture.save(bench.path("part.png")).unwrap();
+    bench
+}
+
+fn run(bench: &Bench, command: &str, model: &[String], rest: &[&str]) -> Output {
+    let arguments: Vec<&str> =
+        [command].into_iter().chain(model.iter().map(String::as_str)).chain(rest.iter().copied()).collect();
+    bench.run(&arguments)
+}
+
+fn json(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn answers_about_a_picture_and_the_same_again() {
+    let bench = with_picture();
+    let question =
+        ["--image", "part.png", "--prompt", "Is it good?", "--context", "128", "--max-new-tokens", "8", "--json"];
+    let [first, second] = [0, 1].map(|_| json(&run(&bench, "generate", &model(), &question)));
+    assert_eq!(first["generated_ids"], second["generated_ids"]);
+    assert!(!first["generated_ids"].as_array().unwrap().is_empty() && first["frames"].as_u64() > Some(0), "{first}");
+    for step in ["load", "preprocess", "vision", "prefill", "decode"] {
+        assert!(first["timings_ms"][step].is_f64(), "{step}: {first}");
+    }
+}
+
+#[test]
+fn bad_input_is_one_line_that_names_it() {
+    let bench = with_picture();
+    bench.write("broken.png", "no picture");
+    bench.write("broken.json", "{");
+    fs::create_dir(bench.path("empty")).unwrap();
+    let cut = fs::read(tiny().join("text-f32.gguf")).unwrap();
+    bench.write("cut.gguf", &cut[..cut.len() / 2]);
+    let other = fs::read(tiny().join("mmproj-f32.gguf")).unwrap();
+    bench.write("pair/a.gguf", &other);
+    bench.write("pair/b.gguf", &other);
+    let mmproj = tiny().join("mmproj-f32.gguf");
+    let mmproj = mmproj.to_str().unwrap();
+    let whole: Vec<String> = model().to_vec();
+    let named = |name: &str| vec!["--model".to_owned(), name.to_owned()];
+    let cut = [named("cut.gguf"), vec!["--mmproj".to_owned(), mmproj.to_owned()]].concat();
+    let text = tiny().join("text-f32.gguf").to_str().unwrap().to_owned();
+    let swapped = vec!["--model".to_owned(), mmproj.to_owned(), "--mmproj".to_owned(), text];
+    let cases: [(&[String], &[&str], &[&str]); 10] = [
+        (&named("absent"), &[], &["absent: No such file"]),
+        (&named("empty"), &[], &["empty: expected config.json", "found no config.json, 0 and 0"]),
+        (&named("pair"), &[], &["pair: expected config.json", "0 and 2"]),
+        (&cut, &[], &["cut.gguf: expected", "for tensor"]),
+        (&swapped, &[], &["text-f32.gguf: expected general.architecture to be clip, found llama"]),
+        (&whole, &["--image", "broken.png"], &["broken.png: expected a JPEG"]),
+        (&whole, &["--image", "absent.png"], &["absent.png: cannot be read"]),
+        (&whole, &["--schema", "broken.json"], &["broken.json: expected a JSON Schema"]),
+        (&whole, &["--image", "part.png", "--context", "8"], &["expected at most 8 tokens"]),
+        (&whole, &["--context", "100000"], &["expected 1 to 128 tokens, found 100000"]),
+    ];
+    for (model, options, expected) in cases {
+        let context: &[&str] = if options.contains(&"--context") { &[] } else { &["--context", "128"] };
+        let output = run(&bench, "generate", model, &[&["--prompt", "Good?"], context, options].concat());
+        assert_eq!(output.status.code(), Some(1), "{model:?} {options:?}: {output:?}");
+        let line = one_line(&output);
+        assert!(line.starts_with("loupe: ") && expected.iter().all(|part| line.contains(part)), "{line}");
+    }
+}
+
+#[test]
+fn a_benchmark_has_every_measurement() {
+    let bench = Bench::new();
+    let small = ["--rounds", "2", "--prompt-tokens", "32", "--new-tokens", "8", "--context", "128", "--json"];
+    let measured = json(&run(&bench, "bench", &model(), &small));
+    for name in ["load_ms", "tile_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "answer_ms"] {
+        let samples = measured["loupe"][name]["samples"].as_array().unwrap();
+        assert!(samples.len() == 2 && samples.iter().all(|value| value.as_f64() > Some(0.0)), "{name}: {measured}");
+    }
+}
+
+#[test]
+fn a_benchmark_names_what_the_other_engine_lacks() {
+    let bench = Bench::new();
+    let output = run(&bench, "bench", &model(), &["--against", "llama.cpp=nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(one_line(&output).ends_with("nowhere/llama-bench: expected a file, found none"), "{output:?}");
+}
