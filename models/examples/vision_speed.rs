@@ -1,4 +1,4 @@
-//! Times the vision encoder of a `SmolVLM` folder: milliseconds a frame on each engine, medians of five.
+//! Times the vision encoder of a `SmolVLM` folder: milliseconds a frame on each engine that is built and found, medians of five.
 //!
 //! ```sh
 //! ORT_DYLIB_PATH=libonnxruntime.so cargo run --release -p models --example vision_speed -- MODEL_FOLDER GRAPHS [THREADS]
@@ -7,8 +7,9 @@
 use std::{env, error::Error, path::Path, time::Instant};
 
 use models::{
+    burn_engine::{BurnBackend, BurnDevice},
     ort_engine::OrtEngine,
-    smolvlm::{Checkpoint, VisionEncoder, VisionEngine, VlmConfig},
+    smolvlm::{Checkpoint, Engine, VisionEncoder, VlmConfig},
 };
 
 const ROUNDS: usize = 5;
@@ -24,8 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = OrtEngine::load(Path::new("libonnxruntime.so"))?;
     let (weights, config) = (Checkpoint::open(folder)?, VlmConfig::read(folder)?);
     let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|index| (index * 7 % 251) as u8).collect();
-    let ort = VisionEngine::Ort { engine: &engine, graphs };
-    for (name, vision) in [("8-bit integers", VisionEngine::Integer), ("32-bit floats", ort)] {
+    let ort = Engine::Ort { engine: &engine, graphs };
+    let burn: Vec<BurnDevice> = BurnBackend::ALL.into_iter().filter_map(|it| BurnDevice::open(it).ok()).collect();
+    let burn = burn.iter().map(|device| (device.name(), Engine::Burn(device)));
+    for (name, vision) in [("8-bit integers", Engine::Integer), ("32-bit floats", ort)].into_iter().chain(burn) {
         let started = Instant::now();
         let mut encoder = VisionEncoder::open(vision, (&weights, &config), threads)?;
         let opened = started.elapsed();

@@ -2,6 +2,8 @@
 
 mod attention;
 mod buffers;
+#[cfg(feature = "burn")]
+mod burn;
 mod checkpoint;
 pub(crate) mod config;
 mod folder;
@@ -16,6 +18,8 @@ use std::fmt;
 use crate::{ModelError, kernels::Linear};
 
 pub use crate::kernels::{Activations, Storage};
+#[cfg(feature = "burn")]
+pub(crate) use burn::BurnDecoder;
 pub(crate) use checkpoint::Place;
 pub use config::{
     Activation, Biases, DecoderConfig, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, Rotary, SoftCaps,
@@ -124,6 +128,20 @@ fn check(config: &DecoderConfig, weights: &DecoderWeights<'_>, capacity: usize) 
         return Err(ModelError::mismatch("decoder capacity", format!("1 to {} tokens", config.context), capacity));
     }
     weights.check(config)
+}
+
+/// Refuses what the decoder on another engine does not cover: it knows the rotation of Llama 3, but nothing else that Llama does
+/// not have.
+fn check_covered(variant: &Variant, engine: &str) -> Result<(), ModelError> {
+    let is_covered = |name: &&str| *name == "rope_scaling" && matches!(variant.rope_scaling, RopeScaling::Llama3(_));
+    match variant.unlike_llama().find(|name| !is_covered(name)) {
+        None => Ok(()),
+        Some(name) => Err(ModelError::mismatch(
+            format!("{name} of a decoder on {engine}"),
+            "what Llama has",
+            format!("{variant:?}"),
+        )),
+    }
 }
 
 /// Returns the rows `[tokens, hidden]` of `input`, which `decoder` can read next.

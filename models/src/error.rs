@@ -65,6 +65,23 @@ pub enum ModelError {
         #[source]
         source: Box<ort::LoadDynamicError>,
     },
+    /// A device was asked for that this build has no backend for.
+    #[error("device {device}: expected a build with it, found none; build with --features {features}")]
+    BackendNotBuilt {
+        /// The device, as it was asked for.
+        device: String,
+        /// The features to build with.
+        features: String,
+    },
+    /// A device failed while it computed.
+    #[error("{doing}: {source}")]
+    Device {
+        /// What Loupe was doing.
+        doing: String,
+        /// What the device's driver or compiler said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A model file is not in the cache.
     #[error("{}: expected the {role} of bundle {bundle}, found no file; run `loupe models pull`", path.display())]
     MissingFile {

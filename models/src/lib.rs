@@ -4,6 +4,7 @@
 
 mod bank;
 pub mod bundle;
+pub mod burn_engine;
 pub mod cache;
 mod calibration;
 pub mod decoder;

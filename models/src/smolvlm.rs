@@ -22,10 +22,13 @@ mod vision;
 
 pub use checkpoint::Checkpoint;
 pub use config::{VisionConfig, VlmConfig};
-pub use engine::{SmolVlm, SmolVlmOptions};
+pub use engine::{Engine, SmolVlm, SmolVlmOptions};
 pub use files::ModelFiles;
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
 pub use quantize::{Quantized, quantize};
 pub use tensors::Tensors;
-pub use vision::{VisionEncoder, VisionEngine};
+#[cfg(feature = "burn")]
+pub(crate) use vision::BurnVision;
+pub(crate) use vision::FrameEncoder;
+pub use vision::VisionEncoder;

@@ -18,7 +18,7 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig, runtime},
 };
 
-use super::{Activations, DecoderConfig, DecoderWeights, Input, RopeScaling, TextDecoder, Variant, check, embed, rows};
+use super::{Activations, DecoderConfig, DecoderWeights, Input, TextDecoder, check, check_covered, embed, rows};
 
 /// Tokens that one run of the graph takes at most; bounds the memory of attention scores.
 const CHUNK_LEN: usize = 256;
@@ -61,7 +61,7 @@ impl OrtDecoder {
     ///
     /// # Errors
     /// When sizes do not fit together, a shape differs from what `config` says, a weight is not finite, the graph cannot be
-    /// written, the capacity exceeds the context length, `config` has a [`Variant`] that the graph does not cover (all but the
+    /// written, the capacity exceeds the context length, `config` has a [`super::Variant`] that the graph does not cover (all but the
     /// rotation of Llama 3), or ONNX Runtime refuses the graph.
     pub fn open(
         engine: &OrtEngine,
@@ -71,7 +71,7 @@ impl OrtDecoder {
     ) -> Result<Self, ModelError> {
         let OrtDecoderOptions { capacity, activations, session } = options;
         check(&config, weights, capacity)?;
-        check_covered(&config.variant)?;
+        check_covered(&config.variant, "ONNX Runtime")?;
         let model = graph_files::ensure(&place.folder.join(folder_name(place.fingerprint, activations)), |model| {
             let mut graph = GraphBuilder::external("decoder", &model.with_file_name(graph_files::WEIGHTS))?;
             graph::add_decoder(&mut graph, (weights, &config), activations)?;
@@ -131,18 +131,6 @@ impl TextDecoder for OrtDecoder {
 
     fn capacity(&self) -> usize {
         self.capacity
-    }
-}
-
-/// Refuses what the graph does not cover: it knows the rotation of Llama 3, but nothing else that Llama does not have.
-fn check_covered(variant: &Variant) -> Result<(), ModelError> {
-    let is_covered = |name: &&str| *name == "rope_scaling" && matches!(variant.rope_scaling, RopeScaling::Llama3(_));
-    match variant.unlike_llama().find(|name| !is_covered(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let what = format!("{name} of a decoder on ONNX Runtime");
-            Err(ModelError::mismatch(what, "what Llama has", format!("{variant:?}")))
-        }
     }
 }
 

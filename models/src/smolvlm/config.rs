@@ -66,6 +66,11 @@ impl VisionConfig {
     pub fn side_patches(&self) -> usize {
         self.image_px / self.patch_px
     }
+
+    /// Returns the values of a patch: those of its pixels, in three channels.
+    pub(super) fn patch_len(&self) -> usize {
+        self.patch_px.pow(2) * 3
+    }
 }
 
 impl VlmConfig {

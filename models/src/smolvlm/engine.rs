@@ -1,19 +1,56 @@
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     ModelError,
-    decoder::{DecoderOptions, LlamaDecoder, TextDecoder},
+    burn_engine::BurnDevice,
+    decoder::{DecoderConfig, DecoderOptions, DecoderWeights, LlamaDecoder, TextDecoder},
     generate::{Generator, PlacedFeatures, Reading},
+    ort_engine::OrtEngine,
     tokenizer::TextTokenizer,
 };
 
 use super::{
-    Frames, ModelFiles, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, VisionEngine, files::Opened,
+    Frames, ModelFiles, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, files::Opened,
     seen::SeenFrames,
 };
 
 /// Frames whose features are kept: two pictures of 17 frames, at 147 KB a frame for the 256M sizes.
 const KEPT_FRAMES: usize = 34;
+
+/// What a `SmolVLM` computes with.
+#[derive(Debug, Clone, Copy)]
+pub enum Engine<'a> {
+    /// The vision encoder on ONNX Runtime, in 32-bit floats as the reference; the language model on kernels of our own. The first
+    /// call for a checkpoint writes its graph to a folder in `graphs`.
+    Ort {
+        /// The runtime.
+        engine: &'a OrtEngine,
+        /// Where graphs are kept.
+        graphs: &'a Path,
+    },
+    /// Kernels of our own. The vision encoder computes in 8-bit integers: weights with a scale for each output, activations with
+    /// a range for each row, found anew for each frame. A quarter of the memory.
+    Integer,
+    /// burn, both in 32-bit floats, on a GPU or the processor.
+    Burn(&'a BurnDevice),
+}
+
+impl Engine<'_> {
+    /// Returns the language model.
+    ///
+    /// # Errors
+    /// As [`LlamaDecoder::new`], and when burn does not cover what `config` says.
+    fn decoder(
+        self,
+        (weights, config): (&DecoderWeights<'_>, DecoderConfig),
+        options: DecoderOptions,
+    ) -> Result<Box<dyn TextDecoder>, ModelError> {
+        match self {
+            Self::Ort { .. } | Self::Integer => Ok(Box::new(LlamaDecoder::new(config, weights, options)?)),
+            Self::Burn(device) => device.decoder((weights, config), options),
+        }
+    }
+}
 
 /// How a `SmolVLM` is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +73,18 @@ pub struct SmolVlm {
 }
 
 impl SmolVlm {
-    /// Returns the model in `files`, whose pictures are seen by `vision`.
+    /// Returns the model in `files`, computed by `engine`.
     ///
     /// # Errors
-    /// When a file is absent or malformed, files disagree with each other, a graph cannot be written, or ONNX Runtime
-    /// refuses it.
-    pub fn open(files: &ModelFiles, vision: VisionEngine<'_>, options: SmolVlmOptions) -> Result<Self, ModelError> {
+    /// When a file is absent or malformed, files disagree with each other, a graph cannot be written, ONNX Runtime refuses it, or
+    /// burn does not cover the language model.
+    pub fn open(files: &ModelFiles, engine: Engine<'_>, options: SmolVlmOptions) -> Result<Self, ModelError> {
         let Opened { config, settings, tokenizer, prompts, weights } = Opened::open(files)?;
         let longest_edge_px = options.longest_edge_px.unwrap_or(settings.longest_edge_px);
         let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
-        let vision = VisionEncoder::open(vision, (weights.vision(), &config), options.decoder.threads)?;
-        let decoder = LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text)?, options.decoder)?;
-        let generator = Generator::new(Box::new(decoder) as Box<dyn TextDecoder>, tokenizer);
+        let vision = VisionEncoder::open(engine, (weights.vision(), &config), options.decoder.threads)?;
+        let decoder = engine.decoder((&weights.decoder(&config.text)?, config.text), options.decoder)?;
+        let generator = Generator::new(decoder, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
     }
 

@@ -7,7 +7,11 @@ use std::{
 
 use safetensors::SafeTensors;
 
-use super::ModelFiles;
+use super::{Engine, ModelFiles};
+use crate::{
+    burn_engine::{self, BurnDevice},
+    ort_engine::{self, OrtEngine},
+};
 
 /// Names a folder with a checkpoint of full size and `reference.safetensors`, made with transformers' Pillow processor
 /// (`Idefics3ImageProcessorPil`): the torchvision one differs from it by up to two levels in some pixels.
@@ -32,6 +36,33 @@ pub(crate) fn full_sized() -> Option<PathBuf> {
         eprintln!("skipped: {FULL_SIZED_VARIABLE} names no folder");
     }
     folder
+}
+
+/// The engines that compute as the reference does and that this build and machine have.
+pub(crate) struct Engines {
+    ort: Option<OrtEngine>,
+    graphs: tempfile::TempDir,
+    burn: Vec<BurnDevice>,
+}
+
+impl Engines {
+    /// Finds them; prints why where one is missing.
+    pub(crate) fn find() -> Self {
+        let graphs = tempfile::tempdir().unwrap();
+        Self { ort: ort_engine::tests::engine(), graphs, burn: burn_engine::tests::devices() }
+    }
+
+    /// Returns each with its name, the reference of the others first.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, Engine<'_>)> {
+        let graphs = self.graphs.path();
+        let ort = self.ort.iter().map(move |engine| ("onnx runtime", Engine::Ort { engine, graphs }));
+        ort.chain(self.burn.iter().map(|device| (device.name(), Engine::Burn(device))))
+    }
+
+    /// Returns the folder of the graphs that have been written.
+    pub(crate) fn graphs(&self) -> &Path {
+        self.graphs.path()
+    }
 }
 
 /// What the reference implementation computed from a checkpoint.

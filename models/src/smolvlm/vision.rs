@@ -1,16 +1,20 @@
-//! The vision encoder of `SmolVLM` with its connector: on ONNX Runtime in 32-bit floats, on kernels of our own in 8-bit integers.
+//! The vision encoder of `SmolVLM` with its connector: on ONNX Runtime and on burn in 32-bit floats, on kernels of our own in 8-bit
+//! integers.
 
+#[cfg(feature = "burn")]
+mod burn;
 mod integer;
 mod ort;
+mod patches;
 
-use std::{fmt, path::Path};
+use std::fmt;
 
-use crate::{
-    ModelError,
-    ort_engine::{OrtEngine, SessionConfig},
-};
+use crate::{ModelError, ort_engine::SessionConfig};
 
-use super::{Tensors, VlmConfig};
+use super::{Engine, Tensors, VlmConfig};
+
+#[cfg(feature = "burn")]
+pub(crate) use burn::BurnVision;
 
 use integer::IntegerVision;
 use ort::OrtVision;
@@ -20,23 +24,8 @@ const PREFIX: &str = "model.vision_model";
 /// The connector's one matrix.
 const PROJECTION: &str = "model.connector.modality_projection.proj.weight";
 
-/// What computes the features of frames.
-#[derive(Debug, Clone, Copy)]
-pub enum VisionEngine<'a> {
-    /// ONNX Runtime, in 32-bit floats as the reference. The first call for a checkpoint writes its graph to a folder in `graphs`.
-    Ort {
-        /// The runtime.
-        engine: &'a OrtEngine,
-        /// Where graphs are kept.
-        graphs: &'a Path,
-    },
-    /// Kernels of our own, in 8-bit integers: weights with a scale for each output, activations with a range for each row,
-    /// found anew for each frame. A quarter of the memory.
-    Integer,
-}
-
 /// A vision encoder, whatever computes it.
-trait FrameEncoder: fmt::Debug + Send {
+pub(crate) trait FrameEncoder: fmt::Debug + Send {
     /// Adds the image tokens of `frames`, whole frames, to `features`.
     fn encode(&mut self, frames: &[u8], features: &mut Vec<f32>) -> Result<(), ModelError>;
 }
@@ -44,7 +33,7 @@ trait FrameEncoder: fmt::Debug + Send {
 /// Turns frames into rows of the language model's space. Owned by one thread.
 #[derive(Debug)]
 pub struct VisionEncoder {
-    engine: Box<dyn FrameEncoder>,
+    encoder: Box<dyn FrameEncoder>,
     frame_len: usize,
 }
 
@@ -54,26 +43,27 @@ impl VisionEncoder {
     /// # Errors
     /// When a tensor is absent, of another shape or not finite, a graph cannot be written, or ONNX Runtime refuses it.
     pub fn open(
-        engine: VisionEngine<'_>,
+        engine: Engine<'_>,
         (weights, config): (&dyn Tensors, &VlmConfig),
         threads: usize,
     ) -> Result<Self, ModelError> {
         let frame_len = config.vision.image_px.pow(2) * 3;
-        let engine: Box<dyn FrameEncoder> = match engine {
-            VisionEngine::Ort { engine, graphs } => {
+        let encoder: Box<dyn FrameEncoder> = match engine {
+            Engine::Ort { engine, graphs } => {
                 let session = SessionConfig { threads, ..SessionConfig::default() };
                 Box::new(OrtVision::open(engine, (weights, config), graphs, session)?)
             }
-            VisionEngine::Integer => Box::new(IntegerVision::new((weights, config), threads)?),
+            Engine::Integer => Box::new(IntegerVision::new((weights, config), threads)?),
+            Engine::Burn(device) => device.vision((weights, config))?,
         };
-        Ok(Self { engine, frame_len })
+        Ok(Self { encoder, frame_len })
     }
 
     /// Returns the image tokens of `frames`, `[frames, tokens, hidden]`, row-major. Frames are bytes
     /// `[frames, side, side, 3]`, red, green, blue, as the processor cuts them.
     ///
     /// # Errors
-    /// When `frames` is not whole frames, a feature is not finite, or ONNX Runtime fails.
+    /// When `frames` is not whole frames, a feature is not finite, or the engine fails.
     pub fn encode(&mut self, frames: &[u8]) -> Result<Vec<f32>, ModelError> {
         if frames.is_empty() || !frames.len().is_multiple_of(self.frame_len) {
             return Err(ModelError::mismatch(
@@ -83,7 +73,7 @@ impl VisionEncoder {
             ));
         }
         let mut features = Vec::new();
-        self.engine.encode(frames, &mut features)?;
+        self.encoder.encode(frames, &mut features)?;
         match features.iter().find(|value| !value.is_finite()) {
             None => Ok(features),
             Some(value) => Err(ModelError::mismatch("image features", "finite values", value)),

@@ -36,7 +36,7 @@ fn worst(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max)
 }
 
-fn read(decoder: &mut LlamaDecoder, ids: &[u32]) -> Vec<f32> {
+fn read(decoder: &mut impl TextDecoder, ids: &[u32]) -> Vec<f32> {
     decoder.extend(Input::Tokens(ids)).unwrap().to_vec()
 }
 
@@ -76,32 +76,60 @@ fn continues_as_the_reference_does() {
 fn gives_the_same_logits_however_the_text_is_cut() {
     for (name, _) in FOLDERS {
         let folder = TextFolder::open(&path(name)).unwrap();
-        let len = folder.config.context.min(300);
-        let ids: Vec<u32> = (0..len as u32).map(|at| 3 + (at * at + at / 5) % 61).collect();
-        let whole = read(&mut decoder(&folder, len), &ids);
-        let short = read(&mut decoder(&folder, len), &ids[..30]);
-        let assert_same = |how: &str, found: &[f32], expected: &[f32]| {
-            let difference = worst(found, expected);
-            assert!(difference <= LOGIT_TOLERANCE, "{name} {how}: logits differ by {difference}");
-        };
-        for piece in [1, 7, 37] {
-            let mut decoder = decoder(&folder, len);
-            let pieces: Vec<_> = ids.chunks(piece).map(|piece| read(&mut decoder, piece)).collect();
-            assert_same(&format!("in pieces of {piece}"), pieces.last().unwrap(), &whole);
-        }
-        let mut decoder = decoder(&folder, len);
-        read(&mut decoder, &ids);
-        for kept in [len - 1, len - 20, 0] {
-            decoder.truncate(kept);
-            assert_same(&format!("again from {kept}"), &read(&mut decoder, &ids[kept..]), &whole);
-        }
-        decoder.truncate(11);
-        assert_same("short after long", &read(&mut decoder, &ids[11..30]), &short);
-        assert_same("long after short", &read(&mut decoder, &ids[30..]), &whole);
-        decoder.truncate(5);
-        let rows = decoder.embed(&ids[5..]).unwrap();
-        assert_same("as embeddings", decoder.extend(Input::Embeddings(&rows)).unwrap(), &whole);
-        assert_eq!(decoder.position(), len);
+        assert_same_however_cut((name, &folder.config), |capacity| decoder(&folder, capacity));
+    }
+}
+
+/// Checks that the decoder of a capacity that `open` returns, of the model `name`, computes the same however its text is cut.
+pub(crate) fn assert_same_however_cut<D: TextDecoder>(
+    (name, config): (&str, &DecoderConfig),
+    open: impl Fn(usize) -> D,
+) {
+    let len = config.context.min(300);
+    let ids: Vec<u32> = (0..len as u32).map(|at| 3 + (at * at + at / 5) % 61).collect();
+    let whole = read(&mut open(len), &ids);
+    let short = read(&mut open(len), &ids[..30]);
+    let assert_same = |how: &str, found: &[f32], expected: &[f32]| {
+        let difference = worst(found, expected);
+        assert!(difference <= LOGIT_TOLERANCE, "{name} {how}: logits differ by {difference}");
+    };
+    for piece in [1, 7, 37] {
+        let mut decoder = open(len);
+        let pieces: Vec<_> = ids.chunks(piece).map(|piece| read(&mut decoder, piece)).collect();
+        assert_same(&format!("in pieces of {piece}"), pieces.last().unwrap(), &whole);
+    }
+    let mut decoder = open(len);
+    read(&mut decoder, &ids);
+    for kept in [len - 1, len - 20, 0] {
+        decoder.truncate(kept);
+        assert_same(&format!("again from {kept}"), &read(&mut decoder, &ids[kept..]), &whole);
+    }
+    decoder.truncate(11);
+    assert_same("short after long", &read(&mut decoder, &ids[11..30]), &short);
+    assert_same("long after short", &read(&mut decoder, &ids[30..]), &whole);
+    decoder.truncate(5);
+    let rows = decoder.embed(&ids[5..]).unwrap();
+    assert_same("as embeddings", decoder.extend(Input::Embeddings(&rows)).unwrap(), &whole);
+    assert_eq!(decoder.position(), len);
+}
+
+/// Checks the decoders that `open` returns, on an engine that covers Llama alone: they continue as the reference does, or name
+/// what is not covered.
+pub(crate) fn assert_covers_llama<D: TextDecoder>(engine: &str, open: impl Fn(&TextFolder) -> Result<D, ModelError>) {
+    let open = |name: &str| open(&TextFolder::open(&path(name)).unwrap());
+    for name in ["smollm2", "llama3"] {
+        assert_continues(&mut open(name).unwrap(), (name, 1));
+    }
+    let cases = [
+        ("mistral", "windows"),
+        ("granite", "multipliers"),
+        ("qwen2", "windows"),
+        ("phi3", "rope_scaling"),
+        ("gemma2", "multipliers"),
+    ];
+    for (name, field) in cases {
+        let error = open(name).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{field} of a decoder on {engine}")), "{name}: {error}");
     }
 }
 

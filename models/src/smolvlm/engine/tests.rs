@@ -11,10 +11,10 @@ use crate::{
         ort::{GraphPlace, OrtDecoder, OrtDecoderOptions},
     },
     generate::{FrameFeatures, GenerateOptions, Stop},
-    ort_engine::{self, SessionConfig},
+    ort_engine::SessionConfig,
     smolvlm::{
         Checkpoint, Content, Role, Tensors as _, VlmConfig,
-        reference::{Reference, full_sized, tiny, tiny_pair},
+        reference::{Engines, Reference, full_sized, tiny, tiny_pair},
         text,
     },
 };
@@ -51,41 +51,39 @@ fn reading(reference: &Reference, config: &VlmConfig, vision: &mut VisionEncoder
 /// Image features, merged prompt, logits and greedy continuation, from the committed checkpoint.
 #[test]
 fn answers_as_the_reference_does() {
-    let Some(engine) = ort_engine::tests::engine() else { return };
     let (config, checkpoint) = (VlmConfig::read(&tiny()).unwrap(), Checkpoint::open(&tiny()).unwrap());
     let reference = Reference::read(&tiny().join("reference.safetensors"));
-    let graphs = tempfile::tempdir().unwrap();
-    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
-    let mut vision = VisionEncoder::open(vision, (&checkpoint, &config), 1).unwrap();
-    let reading = reading(&reference, &config, &mut vision);
     let weights = text::weights(&checkpoint, &config.text).unwrap();
-    let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
-    let kernels = LlamaDecoder::new(config.text.clone(), &weights, options).unwrap();
-    let place = GraphPlace { folder: graphs.path(), fingerprint: &checkpoint.fingerprint().unwrap() };
-    let options =
-        OrtDecoderOptions { capacity: 64, activations: Activations::Exact, session: SessionConfig::default() };
-    let graph = OrtDecoder::open(&engine, (&weights, config.text.clone()), place, options).unwrap();
-    assert_continues(kernels, &reading, &reference);
-    assert_continues(graph, &reading, &reference);
+    for (name, engine) in Engines::find().each() {
+        let mut vision = VisionEncoder::open(engine, (&checkpoint, &config), 1).unwrap();
+        let reading = reading(&reference, &config, &mut vision);
+        let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
+        let decoder = engine.decoder((&weights, config.text.clone()), options).unwrap();
+        assert_continues(name, decoder, &reading, &reference);
+        let Engine::Ort { engine, graphs } = engine else { continue };
+        let place = GraphPlace { folder: graphs, fingerprint: &checkpoint.fingerprint().unwrap() };
+        let options =
+            OrtDecoderOptions { capacity: 64, activations: Activations::Exact, session: SessionConfig::default() };
+        let graph = OrtDecoder::open(engine, (&weights, config.text.clone()), place, options).unwrap();
+        assert_continues("decoder on onnx runtime", graph, &reading, &reference);
+    }
 }
 
 /// The same from the pair of GGUF files, whose matrices of 16 bits hold the checkpoint's own numbers but for the smallest.
 #[test]
 fn answers_from_a_pair_as_the_reference_does() {
-    let Some(engine) = ort_engine::tests::engine() else { return };
-    for kind in ["f32", "f16"] {
+    let engines = Engines::find();
+    for (kind, (name, engine)) in ["f32", "f16"].into_iter().flat_map(|kind| engines.each().map(move |it| (kind, it))) {
         let Opened { config, weights, .. } = Opened::open(&tiny_pair(kind)).unwrap();
         let reference = Reference::read(&tiny().join("reference.safetensors"));
-        let graphs = tempfile::tempdir().unwrap();
-        let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
-        let mut vision = VisionEncoder::open(vision, (weights.vision(), &config), 1).unwrap();
+        let mut vision = VisionEncoder::open(engine, (weights.vision(), &config), 1).unwrap();
         let features = vision.encode(&reference.frames()).unwrap();
         let difference = worst(&features, &reference.floats("image_features"));
-        assert!(difference <= FEATURE_TOLERANCE, "{kind}: features differ by {difference}");
+        assert!(difference <= FEATURE_TOLERANCE, "{name}, {kind}: features differ by {difference}");
         let reading = reading(&reference, &config, &mut vision);
         let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
-        let decoder = LlamaDecoder::new(config.text.clone(), &weights.decoder(&config.text).unwrap(), options).unwrap();
-        assert_continues(decoder, &reading, &reference);
+        let decoder = engine.decoder((&weights.decoder(&config.text).unwrap(), config.text.clone()), options).unwrap();
+        assert_continues(name, decoder, &reading, &reference);
     }
 }
 
@@ -93,7 +91,7 @@ fn answers_from_a_pair_as_the_reference_does() {
 #[test]
 fn opens_a_pair_with_its_tokenizer_and_processor() {
     for (kind, frames) in [("f32", 2 * 2 + 1), ("f16", 4 * 4 + 1)] {
-        let Some((mut model, _graphs)) = open(&tiny_pair(kind), 128) else { return };
+        let mut model = open(&tiny_pair(kind), Engine::Integer, 128);
         let id = FrameId { source: "test".into(), seq: 0 };
         let picture = Frame::new(id, Size::new(40, 40), PixelFormat::Grey8, vec![7; 1600]).unwrap();
         assert_eq!(model.processor().frames(&picture).unwrap().iter().len(), frames);
@@ -108,25 +106,20 @@ fn opens_a_pair_with_its_tokenizer_and_processor() {
     }
 }
 
-fn assert_continues(mut decoder: impl TextDecoder, reading: &Reading, reference: &Reference) {
+fn assert_continues(name: &str, mut decoder: impl TextDecoder, reading: &Reading, reference: &Reference) {
     let rows = reading.embeddings(0, &decoder).unwrap();
     let mut logits = decoder.extend(Input::Embeddings(&rows)).unwrap().to_vec();
     let difference = worst(&logits, &reference.floats("logits_last"));
-    assert!(difference <= LOGIT_TOLERANCE, "logits differ by {difference}");
+    assert!(difference <= LOGIT_TOLERANCE, "{name}: logits differ by {difference}");
     for (step, expected) in reference.ids("generated_ids").into_iter().enumerate() {
-        assert_eq!(best(&logits), expected, "step {step}");
+        assert_eq!(best(&logits), expected, "{name}, step {step}");
         logits = decoder.extend(Input::Tokens(&[expected])).unwrap().to_vec();
     }
 }
 
-/// Returns the model in `files`, with ONNX Runtime's vision.
-fn open(files: &ModelFiles, capacity: usize) -> Option<(SmolVlm, tempfile::TempDir)> {
-    let engine = ort_engine::tests::engine()?;
-    let graphs = tempfile::tempdir().unwrap();
+fn open(files: &ModelFiles, engine: Engine<'_>, capacity: usize) -> SmolVlm {
     let decoder = DecoderOptions { capacity, ..DecoderOptions::default() };
-    let options = SmolVlmOptions { decoder, longest_edge_px: None };
-    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
-    Some((SmolVlm::open(files, vision, options).unwrap(), graphs))
+    SmolVlm::open(files, engine, SmolVlmOptions { decoder, longest_edge_px: None }).unwrap()
 }
 
 /// A checkpoint of full size with its own tokenizer and processor: every stage, through the same calls as a user's.
@@ -147,7 +140,12 @@ fn answers_from_a_full_sized_pair_as_the_reference_does() {
 }
 
 fn assert_answers(folder: &Path, files: &ModelFiles, tolerance: f32) {
-    let Some((mut model, _graphs)) = open(files, 2048) else { return };
+    for (name, engine) in Engines::find().each() {
+        assert_model_answers((name, open(files, engine, 2048)), folder, tolerance);
+    }
+}
+
+fn assert_model_answers((name, mut model): (&str, SmolVlm), folder: &Path, tolerance: f32) {
     let index: Value = serde_json::from_slice(&std::fs::read(folder.join("reference.json")).unwrap()).unwrap();
     for case in index.as_array().unwrap() {
         let reference = Reference::read(&folder.join(case["file"].as_str().unwrap()));
@@ -162,11 +160,11 @@ fn assert_answers(folder: &Path, files: &ModelFiles, tolerance: f32) {
         assert_eq!(reading.ids(), reference.ids("input_ids"));
         let logits = model.generator.logits(&reading).unwrap().to_vec();
         let difference = worst(&logits, &reference.floats("logits_last"));
-        assert!(difference < tolerance, "logits differ by {difference}");
+        assert!(difference < tolerance, "{name}: logits differ by {difference}");
         let expected = reference.ids("generated_ids");
         let options = GenerateOptions::greedy(expected.len());
         let generation = model.generator.generate(&reading, None, options, &mut &AtomicBool::new(false)).unwrap();
-        assert_eq!((generation.ids, generation.stop), (expected, Stop::Budget));
+        assert_eq!((generation.ids, generation.stop), (expected, Stop::Budget), "{name}");
         assert_eq!(generation.reused_tokens, reading.len() - 1);
     }
 }

@@ -4,7 +4,7 @@ use safetensors::tensor::TensorView;
 
 use super::*;
 use crate::smolvlm::{
-    Tensors as _, VisionEncoder, VisionEngine, VlmConfig,
+    Engine, Tensors as _, VisionEncoder, VlmConfig,
     reference::{Reference, tiny},
 };
 
@@ -52,7 +52,7 @@ fn stores_each_matrix_in_its_blocks_and_all_else_as_it_is() {
 fn opens_as_the_model_it_was_made_from() {
     let (_folder, output, _) = quantized(Storage::EightBit);
     let (config, weights) = (VlmConfig::read(&output).unwrap(), Checkpoint::open(&output).unwrap());
-    let mut vision = VisionEncoder::open(VisionEngine::Integer, (&weights, &config), 1).unwrap();
+    let mut vision = VisionEncoder::open(Engine::Integer, (&weights, &config), 1).unwrap();
     let reference = Reference::read(&tiny().join("reference.safetensors"));
     let (found, expected) = (vision.encode(&reference.frames()).unwrap(), reference.floats("image_features"));
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();

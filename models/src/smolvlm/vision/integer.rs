@@ -11,13 +11,12 @@ use crate::{
     kernels::{Add, Gelu, INPUTS_MAX, IntegerRows, PANEL_OUTPUTS, Range, Set, Simd, Team},
 };
 
-use super::FrameEncoder;
+use super::{FrameEncoder, patches::CHANNELS};
 use crate::smolvlm::{Tensors, VlmConfig};
 
 use attention::{Attention, Head};
 use weights::{Block, Norm, Weights};
 
-const CHANNELS: usize = 3;
 /// What the bytes of a picture mean: `x / 127.5 - 1`.
 const PIXELS: Range = Range { scale: 1.0 / 127.5, low: -1.0 };
 
@@ -60,7 +59,7 @@ impl IntegerVision {
     pub(super) fn new((weights, config): (&dyn Tensors, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
         let vision = &config.vision;
         let (simd, team) = (Simd::detect(), Team::new(threads));
-        let widest = [vision.hidden, vision.feed_forward, config.shuffled_len(), vision.patch_px.pow(2) * CHANNELS];
+        let widest = [vision.hidden, vision.feed_forward, config.shuffled_len(), vision.patch_len()];
         if let Some(width) = widest.into_iter().find(|&width| width > INPUTS_MAX) {
             return Err(ModelError::mismatch(
                 "inputs of a vision layer in 8 bits",

@@ -1,37 +1,34 @@
+use std::path::Path;
+
 use super::*;
 use crate::{
     matrix::Format,
-    ort_engine,
     smolvlm::{
         Checkpoint,
-        reference::{Reference, tiny},
+        reference::{Engines, Reference, tiny},
     },
 };
 
 /// The reference computes in f32 in another order of additions, and keeps the normalisation of pixels apart.
 const TOLERANCE: f32 = 2e-4;
 
-/// Returns the encoder in `folder`, on ONNX Runtime.
-fn encoder(folder: &Path) -> Option<(VisionEncoder, tempfile::TempDir)> {
-    let engine = ort_engine::tests::engine()?;
-    let graphs = tempfile::tempdir().unwrap();
-    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
-    Some((open(folder, vision), graphs))
-}
-
-fn open(folder: &Path, engine: VisionEngine<'_>) -> VisionEncoder {
+fn open(folder: &Path, engine: Engine<'_>) -> VisionEncoder {
     let (config, weights) = (VlmConfig::read(folder).unwrap(), Checkpoint::open(folder).unwrap());
     VisionEncoder::open(engine, (&weights, &config), 2).unwrap()
 }
 
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max)
+}
+
 fn assert_parity(folder: &Path, tolerance: f32) {
-    let Some((mut encoder, _graphs)) = encoder(folder) else { return };
     let reference = Reference::read(&folder.join("reference.safetensors"));
-    let features = encoder.encode(&reference.frames()).unwrap();
-    let expected = reference.floats("image_features");
-    assert_eq!(features.len(), expected.len());
-    let worst = features.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
-    assert!(worst <= tolerance, "features differ by {worst}");
+    for (name, engine) in Engines::find().each() {
+        let features = open(folder, engine).encode(&reference.frames()).unwrap();
+        let worst = worst(&features, &reference.floats("image_features"));
+        assert!(worst <= tolerance, "{name}: features differ by {worst}");
+    }
 }
 
 #[test]
@@ -52,7 +49,7 @@ fn cosine(left: &[f32], right: &[f32]) -> f32 {
 }
 
 fn assert_close_in_8_bits(folder: &Path) {
-    let mut encoder = open(folder, VisionEngine::Integer);
+    let mut encoder = open(folder, Engine::Integer);
     let reference = Reference::read(&folder.join("reference.safetensors"));
     let features = encoder.encode(&reference.frames()).unwrap();
     let cosine = cosine(&features, &reference.floats("image_features"));
@@ -72,7 +69,7 @@ fn stays_close_to_a_full_sized_reference_in_8_bits() {
 
 #[test]
 fn refuses_half_a_frame() {
-    let Some((mut encoder, _graphs)) = encoder(&tiny()) else { return };
+    let mut encoder = open(&tiny(), Engine::Integer);
     for len in [0, 100, 32 * 32 * 3 + 1] {
         let error = encoder.encode(&vec![0; len]).unwrap_err().to_string();
         assert_eq!(error, format!("frames: expected whole frames of 3072 bytes, found {len} bytes"));
@@ -81,15 +78,15 @@ fn refuses_half_a_frame() {
 
 #[test]
 fn names_a_tensor_of_the_wrong_shape() {
-    let Some(engine) = ort_engine::tests::engine() else { return };
     let (mut config, weights) = (VlmConfig::read(&tiny()).unwrap(), Checkpoint::open(&tiny()).unwrap());
     config.vision.feed_forward = 128;
-    let graphs = tempfile::tempdir().unwrap();
-    let vision = VisionEngine::Ort { engine: &engine, graphs: graphs.path() };
-    let error = VisionEncoder::open(vision, (&weights, &config), 1).unwrap_err();
-    let expected = "tensor model.vision_model.encoder.layers.0.mlp.fc1.bias of shape [128], found [64]";
-    assert!(error.to_string().ends_with(expected), "{error}");
-    assert_eq!(std::fs::read_dir(graphs.path()).unwrap().count(), 0, "a draft stays behind");
+    let engines = Engines::find();
+    for (name, engine) in engines.each() {
+        let error = VisionEncoder::open(engine, (&weights, &config), 1).unwrap_err().to_string();
+        let expected = "tensor model.vision_model.encoder.layers.0.mlp.fc1.bias of shape [128], found [64]";
+        assert!(error.ends_with(expected), "{name}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(engines.graphs()).unwrap().count(), 0, "a draft stays behind");
 }
 
 /// Tensors of any name and shape, small random numbers.
@@ -122,22 +119,27 @@ impl Tensors for Random {
     }
 }
 
-/// More patches than a block of keys or one thread's share, and sizes that fill no word, no tile and no panel.
+/// More patches than a block of keys or one thread's share, and sizes that fill no word, no tile and no panel; more frames than
+/// a batch.
 #[test]
 fn any_sizes_and_any_number_of_threads_see_the_same() {
-    let Some(engine) = ort_engine::tests::engine() else { return };
     let mut config = VlmConfig::read(&tiny()).unwrap();
     (config.vision.image_px, config.vision.patch_px, config.shuffle) = (14 * 12 + 5, 14, 3);
     (config.vision.hidden, config.vision.heads, config.vision.feed_forward) = (54, 3, 98);
-    let (weights, graphs) = (Random::new(), tempfile::tempdir().unwrap());
-    let frame: Vec<u8> = (0..config.vision.image_px.pow(2) * 3).map(|at| (at * at / 7 % 253) as u8).collect();
-    let features = |engine: VisionEngine<'_>, threads: usize| {
-        VisionEncoder::open(engine, (&weights, &config), threads).unwrap().encode(&frame).unwrap()
+    let (weights, engines) = (Random::new(), Engines::find());
+    let frames: Vec<u8> = (0..5 * config.vision.image_px.pow(2) * 3).map(|at| (at * at / 7 % 253) as u8).collect();
+    let features = |engine: Engine<'_>, threads: usize| {
+        VisionEncoder::open(engine, (&weights, &config), threads).unwrap().encode(&frames).unwrap()
     };
-    let expected = features(VisionEngine::Ort { engine: &engine, graphs: graphs.path() }, 1);
-    let found = features(VisionEngine::Integer, 1);
-    assert!(cosine(&found, &expected) > 0.999, "cosine {}", cosine(&found, &expected));
+    let found = features(Engine::Integer, 1);
     for threads in [2, 3, 7] {
-        assert!(features(VisionEngine::Integer, threads) == found, "{threads} threads");
+        assert!(features(Engine::Integer, threads) == found, "{threads} threads");
+    }
+    let mut exact = engines.each().map(|(name, engine)| (name, features(engine, 1)));
+    let Some((_, expected)) = exact.next() else { return };
+    assert!(cosine(&found, &expected) > 0.999, "cosine {}", cosine(&found, &expected));
+    for (name, found) in exact {
+        let worst = worst(&found, &expected);
+        assert!(worst <= TOLERANCE, "{name}: features differ by {worst}");
     }
 }

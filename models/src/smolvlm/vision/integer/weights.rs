@@ -4,10 +4,7 @@ use crate::{
     smolvlm::{Tensors, VlmConfig},
 };
 
-use super::{
-    super::{PREFIX, PROJECTION},
-    CHANNELS,
-};
+use super::super::{PREFIX, PROJECTION, patches::CHANNELS};
 
 /// The weights of encoder and connector, packed for the processor.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use crate::{
     onnx::{Dim, Element, GraphBuilder, MICROSOFT, Node},
 };
 
-use super::super::{PREFIX, PROJECTION};
+use super::super::{
+    PREFIX, PROJECTION,
+    patches::{self, CHANNELS},
+};
 use crate::smolvlm::{Tensors, VlmConfig};
 
 /// Raised whenever the graph changes, so that cached graphs of older builds are not taken.
@@ -15,7 +18,6 @@ pub(super) const GRAPH_VERSION: u32 = 1;
 pub(super) const INPUT: &str = "pixels";
 /// Image tokens, `[frames, tokens, hidden of the language model]`.
 pub(super) const OUTPUT: &str = "features";
-const CHANNELS: usize = 3;
 
 /// Adds encoder and connector to `graph`.
 ///
@@ -73,40 +75,15 @@ impl Builder<'_> {
         let grid = self.reshape("seen", "grid", &[0, side, patch, side, patch * CHANNELS])?;
         // [frames, row, y, column, (x, channel)] -> [frames, row, column, y, (x, channel)]
         self.graph.node(Node::new("Transpose", &[&grid], &["cut"]).ints("perm", &[0, 1, 3, 2, 4]));
-        let patches = self.reshape("cut", "patches", &[0, side * side, patch * patch * CHANNELS])?;
+        let patches = self.reshape("cut", "patches", &[0, side * side, self.config.vision.patch_len()])?;
         self.graph.node(Node::new("Cast", &[&patches], &["values"]).int("to", Element::F32 as i64));
-        let (weights, offset) = self.patch_weights()?;
-        let hidden = self.config.vision.hidden;
-        self.graph.constant_f32("patch.weight", &[patch * patch * CHANNELS, hidden], &weights)?;
+        let (hidden, patch_len) = (self.config.vision.hidden, self.config.vision.patch_len());
+        let patches::Weights { kernels, offset } = patches::Weights::read((self.weights, self.config))?;
+        self.graph.constant_f32("patch.weight", &[patch_len, hidden], &transposed(&kernels, patch_len))?;
         self.graph.constant_f32("patch.offset", &[side * side, hidden], &offset)?;
         self.graph.node(Node::new("MatMul", &["values", "patch.weight"], &["patch.product"]));
         self.graph.node(Node::new("Add", &["patch.product", "patch.offset"], &["embedded"]));
         Ok("embedded".to_owned())
-    }
-
-    /// Returns the patch weights for bytes, `[(y, x, channel), hidden]`, and what is added per position: bias, learned
-    /// position and the constant part of the normalisation, `[positions, hidden]`.
-    fn patch_weights(&self) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let vision = &self.config.vision;
-        let (hidden, patch, positions) = (vision.hidden, vision.patch_px, vision.side_patches().pow(2));
-        let name = |part: &str| format!("{PREFIX}.embeddings.{part}");
-        let kernel = self.weights.read(&name("patch_embedding.weight"), &[hidden, CHANNELS, patch, patch])?;
-        let mut bias = self.weights.read(&name("patch_embedding.bias"), &[hidden])?;
-        let mut offset = self.weights.read(&name("position_embedding.weight"), &[positions, hidden])?;
-        let mut weights = vec![0.0; kernel.len()];
-        let area = patch * patch;
-        for (out, (kernel, bias)) in kernel.chunks_exact(CHANNELS * area).zip(&mut bias).enumerate() {
-            let total: f64 = kernel.iter().map(|&weight| f64::from(weight)).sum();
-            *bias = (f64::from(*bias) - total) as f32;
-            for (index, weight) in kernel.iter().enumerate() {
-                let (channel, pixel) = (index / area, index % area);
-                weights[(pixel * CHANNELS + channel) * hidden + out] = weight / 127.5;
-            }
-        }
-        for row in offset.chunks_exact_mut(hidden) {
-            row.iter_mut().zip(&bias).for_each(|(value, bias)| *value += bias);
-        }
-        Ok((weights, offset))
     }
 
     fn layer(&mut self, layer: usize, state: &State) -> Result<State, ModelError> {
