@@ -19,14 +19,14 @@ use models::{
     grammar::{Grammar, GrammarCompiler},
     hub::HubId,
     ort_engine::OrtEngine,
-    smolvlm::{Content, Frames, ModelFiles, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, VisionEngine},
+    smolvlm::{Content, Engine, Frames, ModelFiles, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
 };
 use serde::Serialize;
 
 use super::{Outcome, models::require_model, print_json, progress};
 
 pub(super) use args::GenerateArgs;
-use args::{TilingMode, VisionPrecision, WritingArgs};
+use args::{Device, TextPrecision, TilingMode, VisionPrecision, WritingArgs};
 use stream::{Show, Stream};
 
 /// What `--json` prints; the names are part of the interface.
@@ -40,7 +40,7 @@ struct Answer {
     yes_probability: Option<f64>,
     timings_ms: Timings,
     tokens_per_s: f64,
-    backend: &'static str,
+    backend: String,
     precision: String,
 }
 
@@ -64,7 +64,7 @@ impl GenerateArgs {
         let mut timings = Timings::default();
         let started = Instant::now();
         let spinner = progress::spinner("loading the model");
-        let mut model = self.open(&files)?;
+        let (mut model, backend) = self.open(&files)?;
         spinner.finish_and_clear();
         let grammar = self.grammar(&model)?;
         timings.load = millis(started.elapsed());
@@ -79,7 +79,7 @@ impl GenerateArgs {
             return Ok(Outcome::Done);
         }
         let frames = pictures.iter().map(|frames| frames.iter().len()).sum();
-        print_json(&self.answer(generation, frames, yes_probability, timings))
+        print_json(&self.answer((generation, timings), (backend, frames), yes_probability))
     }
 
     const fn show(&self) -> Show {
@@ -92,6 +92,11 @@ impl GenerateArgs {
             is_guided || self.looking.crops.is_empty(),
             "--crop: expected --tiling guided with it, found none"
         );
+        if self.device != Device::Cpu {
+            let vision = self.looking.vision.filter(|vision| *vision != VisionPrecision::F32);
+            anyhow::ensure!(vision.is_none(), "--vision: expected f32 with a --device other than cpu, found int8");
+            anyhow::ensure!(self.writing.text.is_none(), "--text: expected --device cpu with it, found another");
+        }
         anyhow::ensure!(
             self.writing.temperature >= 0.0,
             "--temperature: expected 0 or more, found {}",
@@ -107,20 +112,34 @@ impl GenerateArgs {
         Ok(())
     }
 
-    fn open(&self, files: &ModelFiles) -> anyhow::Result<SmolVlm> {
+    /// Returns the model and what computes it.
+    fn open(&self, files: &ModelFiles) -> anyhow::Result<(SmolVlm, String)> {
         let decoder = DecoderOptions {
             capacity: self.writing.context,
             threads: self.writing.threads,
-            storage: self.writing.text.storage(),
-            activations: self.writing.text.activations(),
+            storage: self.text().storage(),
+            activations: self.text().activations(),
         };
         let options = SmolVlmOptions { decoder, longest_edge_px: self.looking.longest_edge };
-        if self.looking.vision == VisionPrecision::Int8 {
-            return Ok(SmolVlm::open(files, VisionEngine::Integer, options)?);
+        if let Some(device) = self.device.burn()? {
+            return Ok((SmolVlm::open(files, Engine::Burn(&device), options)?, device.name().to_owned()));
+        }
+        let backend = "cpu".to_owned();
+        if self.vision() == VisionPrecision::Int8 {
+            return Ok((SmolVlm::open(files, Engine::Integer, options)?, backend));
         }
         let cache = Cache::locate()?;
         let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
-        Ok(SmolVlm::open(files, VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() }, options)?)
+        let engine = Engine::Ort { engine: &engine, graphs: &cache.graphs() };
+        Ok((SmolVlm::open(files, engine, options)?, backend))
+    }
+
+    fn vision(&self) -> VisionPrecision {
+        self.looking.vision.unwrap_or(VisionPrecision::Int8)
+    }
+
+    fn text(&self) -> TextPrecision {
+        self.writing.text.unwrap_or(TextPrecision::Q8)
     }
 
     /// Returns the model's files. What is no path may be a model on the hub.
@@ -182,15 +201,18 @@ impl GenerateArgs {
 impl GenerateArgs {
     fn answer(
         &self,
-        generation: Generation,
-        frames: usize,
+        (generation, timings_ms): (Generation, Timings),
+        (backend, frames): (String, usize),
         yes_probability: Option<f64>,
-        timings_ms: Timings,
     ) -> Answer {
+        let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        let precision = match self.device {
+            Device::Cpu => format!("vision {}, text {}", name(&self.vision()), name(&self.text())),
+            _ => "vision f32, text f32".to_owned(),
+        };
         let seconds = generation.decode.as_secs_f64();
         // The first token comes with the prompt.
         let steps = generation.ids.len().saturating_sub(1) as f64;
-        let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         Answer {
             prompt_tokens: generation.prompt_tokens,
             frames,
@@ -199,8 +221,8 @@ impl GenerateArgs {
             yes_probability,
             timings_ms,
             tokens_per_s: if seconds > 0.0 { steps / seconds } else { 0.0 },
-            backend: "cpu",
-            precision: format!("vision {}, text {}", name(&self.looking.vision), name(&self.writing.text)),
+            backend,
+            precision,
         }
     }
 }

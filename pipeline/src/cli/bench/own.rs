@@ -9,7 +9,7 @@ use models::{
     decoder::{Activations, DecoderOptions, Storage},
     generate::{GenerateOptions, Generation, Reading},
     grammar::{Grammar, GrammarCompiler},
-    smolvlm::{Content, ModelFiles, Role, SmolVlm, SmolVlmOptions, Turn, VisionEngine},
+    smolvlm::{Content, Engine, ModelFiles, Role, SmolVlm, SmolVlmOptions, Turn},
 };
 use serde_json::json;
 
@@ -79,7 +79,7 @@ impl Own {
             activations: Activations::Rounded,
         };
         let options = SmolVlmOptions { decoder, longest_edge_px: None };
-        Ok(SmolVlm::open(&self.files, VisionEngine::Integer, options)?)
+        Ok(SmolVlm::open(&self.files, Engine::Integer, options)?)
     }
 }
 

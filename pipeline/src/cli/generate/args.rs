@@ -2,7 +2,11 @@ use std::path::PathBuf;
 
 use cameras::Rect;
 use clap::{Args, ValueEnum};
-use models::decoder::{Activations, Storage};
+use models::{
+    ModelError,
+    burn_engine::{BurnBackend, BurnDevice},
+    decoder::{Activations, Storage},
+};
 
 /// Arguments of `loupe generate`.
 #[derive(Debug, Args)]
@@ -23,6 +27,9 @@ pub(in super::super) struct GenerateArgs {
     /// What the model is told about its task first
     #[arg(long, value_name = "TEXT")]
     pub(super) system: Option<String>,
+    /// What computes the model
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub(super) device: Device,
     #[command(flatten)]
     pub(super) looking: LookingArgs,
     #[command(flatten)]
@@ -44,9 +51,9 @@ pub(super) struct LookingArgs {
     /// Length that the longer side of a picture is scaled to; the model's own unless given
     #[arg(long, value_name = "PX")]
     pub(super) longest_edge: Option<u32>,
-    /// Arithmetic of the vision encoder
-    #[arg(long, value_enum, default_value_t = VisionPrecision::Int8)]
-    pub(super) vision: VisionPrecision,
+    /// Arithmetic of the vision encoder; int8 unless given, f32 on every device but cpu
+    #[arg(long, value_enum)]
+    pub(super) vision: Option<VisionPrecision>,
 }
 
 /// How the answer is written.
@@ -73,15 +80,46 @@ pub(super) struct WritingArgs {
     /// Also ask for the probability that the answer is yes
     #[arg(long)]
     pub(super) yes_probability: bool,
-    /// Weights of the language model in memory
-    #[arg(long, value_enum, default_value_t = TextPrecision::Q8)]
-    pub(super) text: TextPrecision,
+    /// Weights of the language model in memory; q8 unless given, in 32-bit floats on every device but cpu
+    #[arg(long, value_enum)]
+    pub(super) text: Option<TextPrecision>,
     /// Positions that the language model can hold: prompt, picture and answer
     #[arg(long, value_name = "N", default_value_t = 2048)]
     pub(super) context: usize,
-    /// Threads that work on the model
+    /// Threads that work on the model; burn-cpu takes every core
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(super) threads: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Device {
+    /// The processor, on kernels of Loupe's own
+    Cpu,
+    /// The first GPU that is found, through CUDA or wgpu
+    Gpu,
+    /// A GPU through Vulkan, Metal or DirectX 12, or a driver that imitates one
+    Wgpu,
+    /// A GPU of NVIDIA through CUDA
+    Cuda,
+    /// The processor on burn, the reference of its other backends
+    BurnCpu,
+}
+
+impl Device {
+    /// Returns the device of burn that is asked for, `None` where none is.
+    ///
+    /// # Errors
+    /// When this build or this machine has no such device.
+    pub(super) fn burn(self) -> Result<Option<BurnDevice>, ModelError> {
+        let backend = match self {
+            Self::Cpu => return Ok(None),
+            Self::Gpu => return BurnDevice::gpu().map(Some),
+            Self::Wgpu => BurnBackend::Wgpu,
+            Self::Cuda => BurnBackend::Cuda,
+            Self::BurnCpu => BurnBackend::Cpu,
+        };
+        BurnDevice::open(backend).map(Some)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,7 @@ use models::{
     decoder::{DecoderOptions, Storage},
     generate::GenerateOptions,
     ort_engine::OrtEngine,
-    smolvlm::{Content, ModelFiles, Quantized, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, VisionEngine, quantize},
+    smolvlm::{Content, Engine, ModelFiles, Quantized, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, quantize},
 };
 use serde::Serialize;
 
@@ -96,10 +96,10 @@ impl QuantizeArgs {
         let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
         let Quantized { bytes_before, bytes_after, matrices } = self.write()?;
         let spinner = progress::spinner("asking the original");
-        let exact = VisionEngine::Ort { engine: &engine, graphs: &cache.graphs() };
+        let exact = Engine::Ort { engine: &engine, graphs: &cache.graphs() };
         let before = ask(&self.model, exact, &pictures)?;
         spinner.set_message("asking the copy");
-        let after = ask(&self.output, VisionEngine::Integer, &pictures)?;
+        let after = ask(&self.output, Engine::Integer, &pictures)?;
         spinner.finish_and_clear();
         let cosines = before.features.iter().zip(&after.features).map(|(before, after)| cosine(before, after));
         let tokens = before.first_tokens.iter().zip(&after.first_tokens);
@@ -158,7 +158,7 @@ impl QuantizeArgs {
     }
 }
 
-fn ask(folder: &Path, vision: VisionEngine<'_>, pictures: &[Frame]) -> anyhow::Result<Answers> {
+fn ask(folder: &Path, vision: Engine<'_>, pictures: &[Frame]) -> anyhow::Result<Answers> {
     let started = Instant::now();
     let decoder = DecoderOptions { capacity: 1024, ..DecoderOptions::default() };
     let options = SmolVlmOptions { decoder, longest_edge_px: None };
