@@ -185,4 +185,15 @@ mod tests {
             assert!(parse_crop(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn takes_a_device_or_says_what_is_missing() {
+        assert_eq!(Device::Cpu.burn().unwrap(), None);
+        for (device, name) in [(Device::Gpu, "gpu"), (Device::Wgpu, "wgpu"), (Device::Cuda, "cuda")] {
+            match device.burn() {
+                Ok(found) => assert!(found.is_some(), "{name}"),
+                Err(error) => assert!(error.to_string().starts_with(&format!("device {name}: expected a")), "{error}"),
+            }
+        }
+    }
 }
