@@ -10,6 +10,7 @@ mod folder;
 mod layers;
 mod llama;
 pub mod ort;
+mod published;
 mod rotation;
 mod weights;
 
@@ -27,6 +28,7 @@ pub use config::{
 };
 pub use folder::TextFolder;
 pub use llama::LlamaDecoder;
+pub use published::PublishedDecoder;
 pub use weights::{DecoderWeights, LayerExtras, LayerWeights};
 
 /// What a decoder reads.
@@ -121,13 +123,19 @@ fn embed(table: &Linear, config: &DecoderConfig, ids: &[u32]) -> Result<Vec<f32>
 
 /// Checks what a decoder is made of before anything is allocated for it.
 fn check(config: &DecoderConfig, weights: &DecoderWeights<'_>, capacity: usize) -> Result<(), ModelError> {
+    check_sizes(config, capacity)?;
+    weights.check(config)
+}
+
+/// Checks the sizes of a decoder and the tokens that its cache is to hold.
+fn check_sizes(config: &DecoderConfig, capacity: usize) -> Result<(), ModelError> {
     if let Some((size, expected)) = config.flaw() {
         return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, format!("{config:?}")));
     }
-    if !(1..=config.context).contains(&capacity) {
-        return Err(ModelError::mismatch("decoder capacity", format!("1 to {} tokens", config.context), capacity));
+    if (1..=config.context).contains(&capacity) {
+        return Ok(());
     }
-    weights.check(config)
+    Err(ModelError::mismatch("decoder capacity", format!("1 to {} tokens", config.context), capacity))
 }
 
 /// Refuses what the decoder on another engine does not cover: it knows the rotation of Llama 3, but nothing else that Llama does

@@ -1,6 +1,6 @@
-//! Room on disks.
+//! Room on disks, and what lies there.
 
-use std::{io, path::Path};
+use std::{fs, io, path::Path};
 
 /// Returns the bytes that this user can still write to the file system that holds `path`.
 ///
@@ -9,6 +9,16 @@ use std::{io, path::Path};
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stats = rustix::fs::statvfs(path)?;
     Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+/// Returns the names of what lies in `folder`, in order.
+pub(crate) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 #[cfg(test)]

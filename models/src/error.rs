@@ -40,7 +40,7 @@ pub enum ModelError {
         found: String,
     },
     /// ONNX Runtime refused.
-    #[error("onnx runtime, {doing}: {source}")]
+    #[error("onnx runtime, {doing}: {}", one_line(source))]
     Runtime {
         /// What Loupe was doing.
         doing: String,
@@ -81,6 +81,18 @@ pub enum ModelError {
         /// What the device's driver or compiler said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The loaded ONNX Runtime cannot compute on a device.
+    #[error("onnx runtime library {}: expected one built with {provider}, found {has}; set {variable}", library.display())]
+    MissingProvider {
+        /// The device.
+        provider: &'static str,
+        /// The library.
+        library: PathBuf,
+        /// The devices that it has.
+        has: String,
+        /// The environment variable that names another library.
+        variable: &'static str,
     },
     /// A model file is not in the cache.
     #[error("{}: expected the {role} of bundle {bundle}, found no file; run `loupe models pull`", path.display())]
@@ -124,6 +136,11 @@ pub enum ModelError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Returns what a runtime said, which may go over several lines, in one.
+fn one_line(message: &impl Display) -> String {
+    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl ModelError {

@@ -3,6 +3,8 @@
 //! Only the files that Loupe reads are fetched, all of one commit. What was interrupted goes on where it was. Large files, which the
 //! hub names by their SHA-256, are hashed once, when they are first used; small ones have only their length checked.
 
+mod needed;
+
 use std::{
     env, fmt,
     fs::{self, File},
@@ -14,6 +16,7 @@ use crate::{
     ModelError,
     cache::{copy_and_hash, io_error},
     disk,
+    smolvlm::{GRAPHS_FOLDER, GraphVariants},
 };
 use hf_hub::{
     Cache, Repo, RepoType,
@@ -23,15 +26,10 @@ use hf_hub::{
     },
 };
 
+use needed::{INDEX, Missing, OPTIONAL, REQUIRED, needed};
+
 /// Set to 1, it keeps Loupe and other tools from asking the hub.
 const OFFLINE_VARIABLE: &str = "HF_HUB_OFFLINE";
-/// What Loupe reads of a model, and what of it a model may lack. Weights are one file or those of an index.
-const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
-const OPTIONAL: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-/// Parts of weights in several files: `model-00001-of-00002.safetensors`.
-const PART: &str = "model-";
 /// How often an interrupted file is taken up again before the error is told.
 const ATTEMPTS: usize = 3;
 /// Characters of a SHA-256 in hexadecimal.
@@ -101,30 +99,38 @@ impl Hub {
         Ok(Self { cache: Cache::from_env(), endpoint: env::var("HF_ENDPOINT").ok(), is_offline })
     }
 
-    /// Returns the folder of `model`: the cached one, or one that is fetched now.
+    /// Returns the folder of `model` with `graphs` or else safetensors: the cached one, or one that is fetched now.
     ///
     /// # Errors
     /// As [`Self::pull`].
-    pub fn require(&self, model: &HubId, progress: impl FnMut(Fetched<'_>)) -> Result<PathBuf, ModelError> {
-        match self.cached(model)? {
+    pub fn require(
+        &self,
+        model: &HubId,
+        graphs: Option<GraphVariants>,
+        progress: impl FnMut(Fetched<'_>),
+    ) -> Result<PathBuf, ModelError> {
+        match self.cached(model, graphs)? {
             Some(folder) => Ok(folder),
-            None => self.pull(model, progress),
+            None => self.pull(model, graphs, progress),
         }
     }
 
-    /// Returns the folder of `model` as it was last pulled whole; `None` where it was not.
+    /// Returns the folder of `model` as it was last pulled whole, with `graphs` where some are asked for, else with safetensors or
+    /// any graphs; `None` where it was not.
     ///
     /// # Errors
     /// When a file of it does not hold what the hub says.
-    pub fn cached(&self, model: &HubId) -> Result<Option<PathBuf>, ModelError> {
+    pub fn cached(&self, model: &HubId, graphs: Option<GraphVariants>) -> Result<Option<PathBuf>, ModelError> {
         let place = self.cache.repo(model.at(&model.revision));
         let Some(config) = place.get(REQUIRED[0]) else { return Ok(None) };
         let folder = config.parent().unwrap_or(Path::new("")).to_owned();
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
-            files.push(entry.map_err(io_error(&folder))?.file_name().to_string_lossy().into_owned());
-        }
-        let Ok(needed) = needed(&files) else { return Ok(None) };
+        let mut files = disk::names_in(&folder).map_err(io_error(&folder))?;
+        let place = folder.join(GRAPHS_FOLDER);
+        let there = if place.is_dir() { disk::names_in(&place).map_err(io_error(&place))? } else { Vec::new() };
+        files.extend(there.iter().map(|name| format!("{GRAPHS_FOLDER}/{name}")));
+        let any = |missing| graphs.is_none().then(|| GraphVariants::closest(&there)).flatten().ok_or(missing);
+        let needed = needed(&files, graphs).or_else(|missing| needed(&files, Some(any(missing)?)));
+        let Ok(needed) = needed else { return Ok(None) };
         // Another tool may have fetched the weights without what says how pictures are cut.
         if !OPTIONAL.iter().any(|name| needed.contains(name)) {
             return Ok(None);
@@ -136,12 +142,18 @@ impl Hub {
         Ok(Some(folder))
     }
 
-    /// Fetches the files of `model` that the cache lacks, calls `progress` meanwhile, and returns their folder.
+    /// Fetches the files of `model` that the cache lacks, with `graphs` or else safetensors, calls `progress` meanwhile, and returns
+    /// their folder.
     ///
     /// # Errors
     /// When the hub cannot be reached, has no such model or lacks a file that Loupe needs, the disk is full, or a file does not
     /// hold what the hub says, which removes it.
-    pub fn pull(&self, model: &HubId, mut progress: impl FnMut(Fetched<'_>)) -> Result<PathBuf, ModelError> {
+    pub fn pull(
+        &self,
+        model: &HubId,
+        graphs: Option<GraphVariants>,
+        mut progress: impl FnMut(Fetched<'_>),
+    ) -> Result<PathBuf, ModelError> {
         if self.is_offline {
             let folder = self.cache.path().join(model.at(&model.revision).folder_name());
             let expected = format!("it in {}, since {OFFLINE_VARIABLE} is set", folder.display());
@@ -150,7 +162,7 @@ impl Hub {
         let api = self.api(model)?;
         let info = api.repo(model.at(&model.revision)).info().map_err(|error| self.unreached(model, &error))?;
         let names: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-        let needed = needed(&names).map_err(|missing| pull_error(model, missing, "no such file"))?;
+        let needed = needed(&names, graphs).map_err(|Missing { file, found }| pull_error(model, file, found))?;
         // It becomes the name of a folder.
         if !info.sha.chars().all(|letter| letter.is_ascii_hexdigit()) {
             return Err(pull_error(model, "a commit in hexadecimal", &info.sha));
@@ -250,26 +262,6 @@ impl<P: FnMut(Fetched<'_>)> Progress for Watch<'_, P> {
     }
 
     fn finish(&mut self) {}
-}
-
-/// Returns which of `names` Loupe reads, or what is missing.
-fn needed(names: &[String]) -> Result<Vec<&str>, String> {
-    let has = |name: &&str| names.iter().any(|known| known == name);
-    if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
-        return Err((*missing).to_owned());
-    }
-    let mut needed: Vec<&str> = REQUIRED.into_iter().chain(OPTIONAL.into_iter().filter(has)).collect();
-    let parts = names.iter().map(String::as_str);
-    match [INDEX, WEIGHTS].into_iter().find(has) {
-        Some(INDEX) => {
-            needed.push(INDEX);
-            let is_part = |name: &&str| name.starts_with(PART) && name.ends_with(".safetensors") && !name.contains('/');
-            needed.extend(parts.filter(is_part));
-        }
-        Some(_) => needed.push(WEIGHTS),
-        None => return Err(format!("{WEIGHTS} or {INDEX}")),
-    }
-    Ok(needed)
 }
 
 /// Returns the names of the files that the index in `folder` tells of.

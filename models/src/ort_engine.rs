@@ -1,4 +1,7 @@
-//! ONNX Runtime: finds the shared library, starts it once, and makes sessions from Loupe's graphs.
+//! ONNX Runtime: finds the shared library, starts it once, and makes sessions from graphs.
+
+mod foreign;
+mod provider;
 
 use std::{
     env,
@@ -8,7 +11,7 @@ use std::{
 
 use ort::{
     environment::Environment,
-    ep,
+    ep::ExecutionProviderDispatch,
     logging::LogLevel,
     session::{
         Session,
@@ -17,6 +20,9 @@ use ort::{
 };
 
 use crate::ModelError;
+
+pub(crate) use foreign::{Floats, ForeignGraph, Port};
+pub use provider::Provider;
 
 /// Names a library file that is used instead of the one in Loupe's cache.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -39,6 +45,8 @@ pub struct SessionConfig {
     pub waiting: Waiting,
     /// Whether memory of finished runs is kept for the next one.
     pub memory: Memory,
+    /// What computes.
+    pub provider: Provider,
 }
 
 /// What idle worker threads do.
@@ -60,9 +68,9 @@ pub enum Memory {
 }
 
 impl Default for SessionConfig {
-    /// Returns two threads that sleep between runs and keep their memory.
+    /// Returns two threads on the CPU that sleep between runs and keep their memory.
     fn default() -> Self {
-        Self { threads: 2, waiting: Waiting::SpinDuringRun, memory: Memory::Arena }
+        Self { threads: 2, waiting: Waiting::SpinDuringRun, memory: Memory::Arena, provider: Provider::Cpu }
     }
 }
 
@@ -115,7 +123,17 @@ impl OrtEngine {
     }
 
     fn builder(&self, config: SessionConfig) -> Result<SessionBuilder, ModelError> {
-        configure(&self.environment, config).map_err(runtime("setting session options"))
+        let providers = provider::dispatch(config, &self.library)?;
+        let doing = format!("setting session options for {}", config.provider);
+        configure(&self.environment, &providers, config).map_err(runtime(&doing))
+    }
+
+    /// Returns the provider for a neural processor that the library has.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn neural_provider(&self) -> Result<Provider, ModelError> {
+        provider::neural(&self.library)
     }
 }
 
@@ -154,14 +172,18 @@ fn log(level: LogLevel, _category: &str, _id: &str, location: &str, message: &st
     }
 }
 
-fn configure(environment: &Environment, config: SessionConfig) -> Result<SessionBuilder, ort::Error> {
-    let cpu = ep::CPU::default().with_arena_allocator(config.memory == Memory::Arena);
+fn configure(
+    environment: &Environment,
+    providers: &[ExecutionProviderDispatch],
+    config: SessionConfig,
+) -> Result<SessionBuilder, ort::Error> {
     let builder = Session::builder(environment)?
-        .with_execution_providers([cpu.build().error_on_failure()])?
+        .with_execution_providers(providers)?
         .with_intra_threads(config.threads.max(1))?
         .with_inter_threads(1)?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_op_spinning(config.waiting == Waiting::SpinDuringRun)?
+        // Another provider has threads of its own, which spinning ones would disturb.
+        .with_intra_op_spinning(config.waiting == Waiting::SpinDuringRun && config.provider == Provider::Cpu)?
         .with_config_entry(STOP_SPINNING_AFTER_RUN, "1")?;
     Ok(builder)
 }
@@ -188,20 +210,43 @@ pub(crate) mod tests {
         loaded.ok()
     }
 
+    /// Names the provider that tests of sessions cover, if it is not the CPU.
+    const PROVIDER_VARIABLE: &str = "LOUPE_TEST_PROVIDER";
+
+    /// Returns the provider that tests cover: the one that the environment names.
+    pub(crate) fn provider() -> Provider {
+        let name = env::var(PROVIDER_VARIABLE).unwrap_or_default();
+        let chosen = Provider::ALL.into_iter().find(|provider| provider.name() == name);
+        assert!(chosen.is_some() || name.is_empty(), "{PROVIDER_VARIABLE}: {name} is no provider");
+        chosen.unwrap_or_default()
+    }
+
+    /// A provider that the library has computes, or says what it lacks: a graphics card, a driver.
     #[test]
     fn runs_a_graph_that_loupe_builds() {
         let Some(engine) = engine() else { return };
+        for provider in Provider::ALL.into_iter().filter(|provider| provider::is_there(*provider)) {
+            match run_a_graph(&engine, provider) {
+                Ok(values) => assert_eq!(values, [11.0, 22.0], "{provider}"),
+                Err(error) => {
+                    assert!(![Provider::Cpu, self::provider()].contains(&provider), "{error}");
+                    assert!(error.to_string().contains(provider.name()), "{error}");
+                }
+            }
+        }
+    }
+
+    fn run_a_graph(engine: &OrtEngine, provider: Provider) -> Result<Vec<f32>, ModelError> {
         let mut graph = GraphBuilder::inline("sum");
         graph.input("x", Element::F32, &[Dim::Named("rows"), Dim::Fixed(2)]);
         graph.output("y", Element::F32, &[Dim::Named("rows"), Dim::Fixed(2)]);
         graph.constant_f32("offset", &[2], &[1.0, 2.0]).unwrap();
         graph.node(Node::new("Add", &["x", "offset"], &["y"]));
         let model = graph.into_bytes().unwrap();
-        let mut session = engine.session_from_bytes(&model, SessionConfig::default()).unwrap();
+        let mut session = engine.session_from_bytes(&model, SessionConfig { provider, ..SessionConfig::default() })?;
         let input = Tensor::from_array(([1_usize, 2], vec![10.0_f32, 20.0])).unwrap();
         let outputs = session.run(ort::inputs!["x" => input]).unwrap();
-        let (_, values) = outputs["y"].try_extract_tensor::<f32>().unwrap();
-        assert_eq!(values, [11.0, 22.0]);
+        Ok(outputs["y"].try_extract_tensor::<f32>().unwrap().1.to_vec())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 pub mod config;
 mod demo;
+mod device;
 pub mod doctor;
 mod drawing;
 mod enroll;

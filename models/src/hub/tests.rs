@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use super::*;
+use super::{needed::WEIGHTS, *};
 use crate::hash::sha256;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -79,7 +79,7 @@ fn answer(stream: &TcpStream, site: &mut Site) -> Option<()> {
         let body = serde_json::json!({"siblings": siblings, "sha": COMMIT}).to_string();
         format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
     } else {
-        part(path.rsplit('/').next()?, &range?, site)
+        part(path.split_once(&format!("/resolve/{COMMIT}/"))?.1, &range?, site)
     };
     // The other side may have gone.
     _ = stream.write_all(&response);
@@ -141,19 +141,19 @@ fn fetches_what_is_needed_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(whole());
     let hub = server.hub(folder.path());
-    assert_eq!(hub.cached(&id()).unwrap(), None);
+    assert_eq!(hub.cached(&id(), None).unwrap(), None);
     let mut last = Vec::new();
-    let path =
-        hub.require(&id(), |Fetched { file, bytes, total_bytes }| last.push((file.to_owned(), bytes, total_bytes)));
+    let path = hub
+        .require(&id(), None, |Fetched { file, bytes, total_bytes }| last.push((file.to_owned(), bytes, total_bytes)));
     let path = path.unwrap();
     assert_eq!(fs::read(path.join(WEIGHTS)).unwrap(), [7; 5000]);
     assert_eq!(last.last(), Some(&(WEIGHTS.to_owned(), 5000, 5000)));
     assert!(!path.join("README.md").exists() && !path.join("onnx").exists());
     let asked = server.site.lock().unwrap().asked.len();
     assert_eq!(asked, 4);
-    assert_eq!(hub.require(&id(), |_| ()).unwrap(), path);
+    assert_eq!(hub.require(&id(), None, |_| ()).unwrap(), path);
     let offline = Hub { is_offline: true, endpoint: None, ..hub };
-    assert_eq!(offline.require(&id(), |_| ()).unwrap(), path);
+    assert_eq!(offline.require(&id(), None, |_| ()).unwrap(), path);
     assert_eq!(server.site.lock().unwrap().asked.len(), asked, "fetched again");
 }
 
@@ -162,10 +162,10 @@ fn goes_on_where_it_was_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(Site { breaks: vec![1000, 500, 250], ..whole() });
     let hub = server.hub(folder.path());
-    let error = hub.pull(&id(), |_| ()).unwrap_err().to_string();
+    let error = hub.pull(&id(), None, |_| ()).unwrap_err().to_string();
     assert!(error.starts_with("pulling Owner/Model-1.0@main: expected an answer of the hub"), "{error}");
-    assert_eq!(hub.cached(&id()).unwrap(), None, "a part is taken for the whole");
-    let path = hub.pull(&id(), |_| ()).unwrap();
+    assert_eq!(hub.cached(&id(), None).unwrap(), None, "a part is taken for the whole");
+    let path = hub.pull(&id(), None, |_| ()).unwrap();
     assert_eq!(fs::read(path.join(WEIGHTS)).unwrap(), [7; 5000]);
     let site = server.site.lock().unwrap();
     let starts: Vec<usize> = site.asked.iter().filter(|(name, _)| name == WEIGHTS).map(|(_, start)| *start).collect();
@@ -180,15 +180,15 @@ fn removes_what_has_another_hash() {
     let right = std::mem::replace(&mut site.files.get_mut(WEIGHTS).unwrap().1, wrong.clone());
     let server = Server::start(site);
     let hub = server.hub(folder.path());
-    let error = hub.pull(&id(), |_| ()).unwrap_err().to_string();
+    let error = hub.pull(&id(), None, |_| ()).unwrap_err().to_string();
     assert!(error.contains(&format!("expected SHA-256 {wrong}, found {right}; the file is removed")), "{error}");
-    assert_eq!(hub.cached(&id()).unwrap(), None);
+    assert_eq!(hub.cached(&id(), None).unwrap(), None);
     server.site.lock().unwrap().files.get_mut(WEIGHTS).unwrap().1 = right;
-    let path = hub.pull(&id(), |_| ()).unwrap();
+    let path = hub.pull(&id(), None, |_| ()).unwrap();
     // What changes later is found too.
     let blob = fs::canonicalize(path.join(WEIGHTS)).unwrap();
     fs::write(&blob, [8; 5000]).unwrap();
-    let error = hub.cached(&id()).unwrap_err().to_string();
+    let error = hub.cached(&id(), None).unwrap_err().to_string();
     assert!(error.contains("expected SHA-256"), "{error}");
 }
 
@@ -203,7 +203,7 @@ fn starts_over_what_was_left_behind() {
     fs::create_dir_all(&snapshot).unwrap();
     fs::write(place.join("blobs").join(sha256([7; 5000])).with_extension("part"), [7; 5000]).unwrap();
     std::os::unix::fs::symlink("../../blobs/gone", snapshot.join("config.json")).unwrap();
-    let path = server.hub(folder.path()).pull(&id(), |_| ()).unwrap();
+    let path = server.hub(folder.path()).pull(&id(), None, |_| ()).unwrap();
     assert_eq!((fs::read(path.join(WEIGHTS)).unwrap(), path), (vec![7; 5000], snapshot));
 }
 
@@ -212,14 +212,14 @@ fn takes_no_path_for_a_hash() {
     let folder = tempfile::tempdir().unwrap();
     let mut site = whole();
     site.files.get_mut("config.json").unwrap().1 = "../../x".to_owned();
-    let error = Server::start(site).hub(folder.path()).pull(&id(), |_| ()).unwrap_err().to_string();
+    let error = Server::start(site).hub(folder.path()).pull(&id(), None, |_| ()).unwrap_err().to_string();
     assert!(error.ends_with("expected a hash as the ETag of config.json, found ../../x"), "{error}");
 }
 
 #[test]
 fn says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let pull = |site: Site| Server::start(site).hub(folder.path()).pull(&id(), |_| ()).unwrap_err().to_string();
+    let pull = |site: Site| Server::start(site).hub(folder.path()).pull(&id(), None, |_| ()).unwrap_err().to_string();
     let cases = [
         (pull(Site::of(&[("config.json", b"{}")])), "expected tokenizer.json, found no such file"),
         (
@@ -231,14 +231,14 @@ fn says_what_is_missing() {
         assert_eq!(found, format!("pulling Owner/Model-1.0@main: {expected}"));
     }
     let offline = Hub { cache: Cache::new(folder.path().to_owned()), endpoint: None, is_offline: true };
-    let error = offline.require(&id(), |_| ()).unwrap_err().to_string();
+    let error = offline.require(&id(), None, |_| ()).unwrap_err().to_string();
     let place = folder.path().join("models--Owner--Model-1.0");
     let expected = format!("expected it in {}, since HF_HUB_OFFLINE is set, found no whole copy", place.display());
     assert_eq!(error, format!("pulling Owner/Model-1.0@main: {expected}"));
     // Nobody listens there any more.
     let endpoint = Server::start(whole()).endpoint.clone();
     let gone = Hub { endpoint: Some(endpoint), is_offline: false, ..offline };
-    let error = gone.require(&id(), |_| ()).unwrap_err().to_string();
+    let error = gone.require(&id(), None, |_| ()).unwrap_err().to_string();
     assert!(
         error.contains(&format!("a whole copy in {} (HF_HUB_OFFLINE is not set)", folder.path().display())),
         "{error}"
@@ -258,12 +258,54 @@ fn takes_all_parts_of_an_index_or_none() {
         ("model-2-of-2.safetensors", b"two"),
     ]));
     let hub = server.hub(folder.path());
-    let path = hub.pull(&id(), |_| ()).unwrap();
-    assert_eq!(hub.cached(&id()).unwrap(), Some(path.clone()));
+    let path = hub.pull(&id(), None, |_| ()).unwrap();
+    assert_eq!(hub.cached(&id(), None).unwrap(), Some(path.clone()));
     for file in ["model-2-of-2.safetensors", "preprocessor_config.json"] {
         fs::remove_file(path.join(file)).unwrap();
-        assert_eq!(hub.cached(&id()).unwrap(), None, "without {file}");
-        hub.require(&id(), |_| ()).unwrap();
-        assert_eq!(hub.cached(&id()).unwrap(), Some(path.clone()), "with {file} again");
+        assert_eq!(hub.cached(&id(), None).unwrap(), None, "without {file}");
+        hub.require(&id(), None, |_| ()).unwrap();
+        assert_eq!(hub.cached(&id(), None).unwrap(), Some(path.clone()), "with {file} again");
     }
+}
+
+#[test]
+fn fetches_the_graphs_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = whole();
+    for variant in ["", "_q4", "_int8"] {
+        for part in ["vision_encoder", "embed_tokens", "decoder_model_merged"] {
+            let name = format!("onnx/{part}{variant}.onnx");
+            let content = name.clone().into_bytes();
+            site.files.insert(name, (content.clone(), sha256(content)));
+        }
+    }
+    let data = "onnx/decoder_model_merged_q4.onnx_data";
+    site.files.insert(data.to_owned(), (vec![9; 100], sha256([9; 100])));
+    let server = Server::start(site);
+    let hub = server.hub(folder.path());
+    let graphs = |text: &str| Some(text.parse::<GraphVariants>().unwrap());
+    let path = hub.pull(&id(), graphs("q4,int8,q4"), |_| ()).unwrap();
+    let names = disk::names_in(&path.join("onnx")).unwrap();
+    let expected = [
+        "decoder_model_merged_q4.onnx",
+        "decoder_model_merged_q4.onnx_data",
+        "embed_tokens_int8.onnx",
+        "vision_encoder_q4.onnx",
+    ];
+    assert_eq!((names.as_slice(), path.join(WEIGHTS).exists()), (expected.map(str::to_owned).as_slice(), false));
+    let asked: Vec<String> = server.site.lock().unwrap().asked.iter().map(|(name, _)| name.clone()).collect();
+    let place = |name: &str| asked.iter().position(|asked| asked == name);
+    assert!(place(data) < place("onnx/decoder_model_merged_q4.onnx"), "{asked:?}");
+    for (wanted, cached) in [("q4,int8,q4", Some(path.clone())), ("q4", None), ("fp32", None)] {
+        assert_eq!(hub.cached(&id(), graphs(wanted)).unwrap(), cached, "{wanted}");
+    }
+    assert_eq!(hub.cached(&id(), None).unwrap(), Some(path.clone()), "without a wish, what is there");
+    let error = hub.pull(&id(), graphs("bnb4"), |_| ()).unwrap_err().to_string();
+    let expected =
+        "pulling Owner/Model-1.0@main: expected onnx/vision_encoder_bnb4.onnx, found onnx/decoder_model_merged.onnx, ";
+    assert!(error.starts_with(expected), "{error}");
+    server.site.lock().unwrap().files.remove(WEIGHTS);
+    let error = hub.pull(&id(), None, |_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("found no such file, but graphs, which --graphs takes"), "{error}");
+    assert_eq!(hub.require(&id(), None, |_| ()).unwrap(), path);
 }

@@ -3,14 +3,15 @@ use std::{path::Path, sync::Arc};
 use crate::{
     ModelError,
     burn_engine::BurnDevice,
-    decoder::{DecoderConfig, DecoderOptions, DecoderWeights, LlamaDecoder, TextDecoder},
+    decoder::{DecoderConfig, DecoderOptions, DecoderWeights, LlamaDecoder, PublishedDecoder, TextDecoder},
     generate::{Generator, PlacedFeatures, Reading},
-    ort_engine::OrtEngine,
+    ort_engine::{OrtEngine, Provider, SessionConfig},
     tokenizer::TextTokenizer,
 };
 
 use super::{
-    Frames, ModelFiles, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder, files::Opened,
+    Checkpoint, Frames, GraphFiles, ModelFiles, Processor, ProcessorSettings, PromptBuilder, Turn, VisionEncoder,
+    files::{Opened, Weights},
     seen::SeenFrames,
 };
 
@@ -25,6 +26,8 @@ pub enum Engine<'a> {
     Ort {
         /// The runtime.
         engine: &'a OrtEngine,
+        /// What computes there.
+        provider: Provider,
         /// Where graphs are kept.
         graphs: &'a Path,
     },
@@ -73,17 +76,46 @@ pub struct SmolVlm {
 }
 
 impl SmolVlm {
-    /// Returns the model in `files`, computed by `engine`.
+    /// Returns the model in `files`, computed by `engine`; published graphs need one with a runtime.
     ///
     /// # Errors
-    /// When a file is absent or malformed, files disagree with each other, a graph cannot be written, ONNX Runtime refuses it, or
-    /// burn does not cover the language model.
+    /// When a file is absent or malformed, files disagree with each other, a graph cannot be written, ONNX Runtime refuses it, burn
+    /// does not cover the language model, or `engine` has no runtime for published graphs.
     pub fn open(files: &ModelFiles, engine: Engine<'_>, options: SmolVlmOptions) -> Result<Self, ModelError> {
-        let Opened { config, settings, tokenizer, prompts, weights } = Opened::open(files)?;
+        let opened = match files {
+            ModelFiles::Graphs(graphs) => return Self::from_graphs(graphs, engine, options),
+            ModelFiles::Folder(folder) => Opened::folder(folder, Weights::Folder(Checkpoint::open(folder)?))?,
+            ModelFiles::Pair { text, mmproj } => Opened::pair(text, mmproj)?,
+        };
+        let (config, weights) = (&opened.config, &opened.weights);
+        let vision = VisionEncoder::open(engine, (weights.vision(), config), options.decoder.threads)?;
+        let decoder = engine.decoder((&weights.decoder(&config.text)?, config.text.clone()), options.decoder)?;
+        Self::new(opened, vision, (decoder, options))
+    }
+
+    fn from_graphs(graphs: &GraphFiles, engine: Engine<'_>, options: SmolVlmOptions) -> Result<Self, ModelError> {
+        let Engine::Ort { engine, provider, .. } = engine else {
+            return Err(ModelError::mismatch("engine of published graphs", "ONNX Runtime", format!("{engine:?}")));
+        };
+        let opened = Opened::folder(&graphs.folder, ())?;
+        let config = &opened.config;
+        let DecoderOptions { capacity, threads, .. } = options.decoder;
+        let session = SessionConfig { threads, provider, ..SessionConfig::default() };
+        let processor = Processor::new(opened.settings)?;
+        let vision = VisionEncoder::published(engine, graphs, (config, processor), session)?;
+        let [_, embedding, decoder] = &graphs.paths();
+        let decoder = PublishedDecoder::open(engine, [embedding, decoder], (config.text.clone(), capacity), session)?;
+        Self::new(opened, vision, (Box::new(decoder), options))
+    }
+
+    fn new<W>(
+        opened: Opened<W>,
+        vision: VisionEncoder,
+        (decoder, options): (Box<dyn TextDecoder>, SmolVlmOptions),
+    ) -> Result<Self, ModelError> {
+        let Opened { settings, tokenizer, prompts, .. } = opened;
         let longest_edge_px = options.longest_edge_px.unwrap_or(settings.longest_edge_px);
         let processor = Processor::new(ProcessorSettings { longest_edge_px, ..settings })?;
-        let vision = VisionEncoder::open(engine, (weights.vision(), &config), options.decoder.threads)?;
-        let decoder = engine.decoder((&weights.decoder(&config.text)?, config.text), options.decoder)?;
         let generator = Generator::new(decoder, tokenizer);
         Ok(Self { processor, vision, prompts, seen: SeenFrames::new(KEPT_FRAMES), generator })
     }
@@ -139,4 +171,4 @@ fn single_token(tokenizer: &TextTokenizer, word: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,4 +1,5 @@
-//! Where the parts of a model lie: in a folder as Hugging Face publishes it, or in the two GGUF files of llama.cpp.
+//! Where the parts of a model lie: in a folder as Hugging Face publishes it, with safetensors or with graphs, or in the two GGUF files
+//! of llama.cpp.
 
 use std::{
     fs,
@@ -14,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    Checkpoint, ProcessorSettings, PromptBuilder, Tensors, VisionGeometry, VlmConfig,
+    Checkpoint, GRAPHS_FOLDER, GraphFiles, ProcessorSettings, PromptBuilder, Tensors, VisionGeometry, VlmConfig,
+    checkpoint::{INDEX_FILE, SINGLE_FILE},
     config::CONFIG_FILE,
     mmproj::{ARCHITECTURE, Mmproj, SHUFFLE},
     text,
@@ -39,10 +41,12 @@ pub enum ModelFiles {
         /// The vision encoder with the connector.
         mmproj: PathBuf,
     },
+    /// A folder as it is published on Hugging Face, of which graphs for ONNX Runtime are taken instead of safetensors.
+    Graphs(GraphFiles),
 }
 
 impl ModelFiles {
-    /// Returns the files of the model at `model`: a folder with `config.json`, a folder with exactly one GGUF file of a language
+    /// Returns the files of the model at `model`: a folder with `config.json` and safetensors, or without these and with graphs, a folder with exactly one GGUF file of a language
     /// model and one of a vision encoder, or the former of these beside `mmproj`, the latter.
     ///
     /// # Errors
@@ -52,11 +56,19 @@ impl ModelFiles {
             fs::metadata(model).map_err(|source| ModelError::Io { path: model.to_owned(), source })?.is_dir();
         match (is_folder, mmproj) {
             (false, Some(mmproj)) => Ok(Self::Pair { text: model.to_owned(), mmproj: mmproj.to_owned() }),
-            (true, None) if model.join(CONFIG_FILE).exists() => Ok(Self::Folder(model.to_owned())),
+            (true, None) if model.join(CONFIG_FILE).exists() => Self::published_in(model),
             (true, None) => Self::pair_in(model),
             (true, Some(_)) => Err(ModelError::malformed(model, "a GGUF file beside an mmproj file", "a folder")),
             (false, None) => Err(ModelError::malformed(model, "a folder, or an mmproj file beside it", "one file")),
         }
+    }
+
+    fn published_in(folder: &Path) -> Result<Self, ModelError> {
+        let has = |name: &&str| folder.join(name).exists();
+        if ![SINGLE_FILE, INDEX_FILE].iter().any(has) && has(&GRAPHS_FOLDER) {
+            return Ok(Self::Graphs(GraphFiles::find(folder, None)?));
+        }
+        Ok(Self::Folder(folder.to_owned()))
     }
 
     fn pair_in(folder: &Path) -> Result<Self, ModelError> {
@@ -119,28 +131,21 @@ impl Weights {
 
 /// All parts of a model, read and checked against each other, except for the values of its weights.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct Opened<W = Weights> {
     pub(super) config: VlmConfig,
     pub(super) settings: ProcessorSettings,
     pub(super) tokenizer: Arc<TextTokenizer>,
     pub(super) prompts: PromptBuilder,
-    pub(super) weights: Weights,
+    pub(super) weights: W,
 }
 
-impl Opened {
-    /// Returns the parts of a model.
+impl<W> Opened<W> {
+    /// Returns the parts of the model in `folder`, as it is published on Hugging Face, with `weights`.
     ///
     /// # Errors
     /// When a file is absent or malformed, or files disagree with each other.
-    pub(super) fn open(files: &ModelFiles) -> Result<Self, ModelError> {
-        match files {
-            ModelFiles::Folder(folder) => Self::folder(folder),
-            ModelFiles::Pair { text, mmproj } => Self::pair(Gguf::open(text)?, Mmproj::new(Gguf::open(mmproj)?)?),
-        }
-    }
-
-    fn folder(folder: &Path) -> Result<Self, ModelError> {
-        let (config, checkpoint) = (VlmConfig::read(folder)?, Checkpoint::open(folder)?);
+    pub(super) fn folder(folder: &Path, weights: W) -> Result<Self, ModelError> {
+        let config = VlmConfig::read(folder)?;
         let settings = ProcessorSettings::read(folder, geometry(&config))?;
         settings.check_normalisation(folder)?;
         let path = folder.join(TOKENIZER_FILE);
@@ -151,10 +156,17 @@ impl Opened {
             let expected = format!("<image> to be image_token_id, {}", config.image_token);
             return Err(ModelError::malformed(&path, expected, prompts.image_token()));
         }
-        Ok(Self { config, settings, tokenizer, prompts, weights: Weights::Folder(checkpoint) })
+        Ok(Self { config, settings, tokenizer, prompts, weights })
     }
+}
 
-    fn pair(text: Gguf, mmproj: Mmproj) -> Result<Self, ModelError> {
+impl Opened {
+    /// Returns the parts of the model in two GGUF files.
+    ///
+    /// # Errors
+    /// When a file is absent or malformed, or they disagree with each other.
+    pub(super) fn pair(text: &Path, mmproj: &Path) -> Result<Self, ModelError> {
+        let (text, mmproj) = (Gguf::open(text)?, Mmproj::new(Gguf::open(mmproj)?)?);
         let decoder = DecoderConfig::from_gguf(&text)?;
         mmproj.check_width(decoder.hidden, text.path())?;
         let tokenizer = Arc::new(TextTokenizer::from_gguf(&text, ANSWER_END)?);

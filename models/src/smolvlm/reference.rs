@@ -7,8 +7,9 @@ use std::{
 
 use safetensors::SafeTensors;
 
-use super::{Engine, ModelFiles};
+use super::{Engine, ModelFiles, files::Opened};
 use crate::{
+    ModelError,
     burn_engine::{self, BurnDevice},
     ort_engine::{self, OrtEngine},
 };
@@ -26,6 +27,17 @@ pub(crate) fn tiny() -> PathBuf {
 pub(crate) fn tiny_pair(kind: &str) -> ModelFiles {
     let file = |part: &str| tiny().join(format!("{part}-{kind}.gguf"));
     ModelFiles::Pair { text: file("text"), mmproj: file("mmproj") }
+}
+
+/// Returns the folder of the same checkpoint as published graphs.
+pub(crate) fn tiny_graphs() -> PathBuf {
+    tiny().with_file_name("smolvlm_tiny_onnx")
+}
+
+/// Opens a pair of GGUF files.
+pub(super) fn opened(files: &ModelFiles) -> Result<Opened, ModelError> {
+    let ModelFiles::Pair { text, mmproj } = files else { unreachable!("{files:?} is no pair") };
+    Opened::pair(text, mmproj)
 }
 
 /// Returns the folder of a checkpoint of full size where the environment names one; prints why not otherwise.
@@ -55,7 +67,9 @@ impl Engines {
     /// Returns each with its name, the reference of the others first.
     pub(crate) fn each(&self) -> impl Iterator<Item = (&str, Engine<'_>)> {
         let graphs = self.graphs.path();
-        let ort = self.ort.iter().map(move |engine| ("onnx runtime", Engine::Ort { engine, graphs }));
+        let ort = self.ort.iter().map(move |engine| {
+            ("onnx runtime", Engine::Ort { engine, provider: ort_engine::tests::provider(), graphs })
+        });
         ort.chain(self.burn.iter().map(|device| (device.name(), Engine::Burn(device))))
     }
 

@@ -6,18 +6,23 @@ mod burn;
 mod integer;
 mod ort;
 mod patches;
+mod published;
 
 use std::fmt;
 
-use crate::{ModelError, ort_engine::SessionConfig};
+use crate::{
+    ModelError,
+    ort_engine::{OrtEngine, SessionConfig},
+};
 
-use super::{Engine, Tensors, VlmConfig};
+use super::{Engine, GraphFiles, Processor, Tensors, VlmConfig};
 
 #[cfg(feature = "burn")]
 pub(crate) use burn::BurnVision;
 
 use integer::IntegerVision;
 use ort::OrtVision;
+use published::PublishedVision;
 
 /// Where every tensor of the encoder lies in a checkpoint.
 const PREFIX: &str = "model.vision_model";
@@ -47,16 +52,34 @@ impl VisionEncoder {
         (weights, config): (&dyn Tensors, &VlmConfig),
         threads: usize,
     ) -> Result<Self, ModelError> {
-        let frame_len = config.vision.image_px.pow(2) * 3;
         let encoder: Box<dyn FrameEncoder> = match engine {
-            Engine::Ort { engine, graphs } => {
-                let session = SessionConfig { threads, ..SessionConfig::default() };
+            Engine::Ort { engine, provider, graphs } => {
+                let session = SessionConfig { threads, provider, ..SessionConfig::default() };
                 Box::new(OrtVision::open(engine, (weights, config), graphs, session)?)
             }
             Engine::Integer => Box::new(IntegerVision::new((weights, config), threads)?),
             Engine::Burn(device) => device.vision((weights, config))?,
         };
-        Ok(Self { encoder, frame_len })
+        Ok(Self::new(encoder, config))
+    }
+
+    /// Returns the encoder among published graphs, for the pixels that `processor` makes.
+    ///
+    /// # Errors
+    /// When ONNX Runtime refuses the graph, or its inputs and outputs are not those of the published one.
+    pub(super) fn published(
+        engine: &OrtEngine,
+        graphs: &GraphFiles,
+        (config, processor): (&VlmConfig, Processor),
+        session: SessionConfig,
+    ) -> Result<Self, ModelError> {
+        let [path, ..] = graphs.paths();
+        let encoder = PublishedVision::open(engine, &path, (config, processor), session)?;
+        Ok(Self::new(Box::new(encoder), config))
+    }
+
+    fn new(encoder: Box<dyn FrameEncoder>, config: &VlmConfig) -> Self {
+        Self { encoder, frame_len: config.vision.image_px.pow(2) * 3 }
     }
 
     /// Returns the image tokens of `frames`, `[frames, tokens, hidden]`, row-major. Frames are bytes

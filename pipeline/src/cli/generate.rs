@@ -18,15 +18,15 @@ use models::{
     generate::{GenerateOptions, Generation, Reading, Sampling},
     grammar::{Grammar, GrammarCompiler},
     hub::HubId,
-    ort_engine::OrtEngine,
-    smolvlm::{Content, Engine, Frames, ModelFiles, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
+    ort_engine::{OrtEngine, Provider},
+    smolvlm::{Content, Engine, Frames, GraphFiles, ModelFiles, Role as Speaker, SmolVlm, SmolVlmOptions, Turn},
 };
 use serde::Serialize;
 
-use super::{Outcome, models::require_model, print_json, progress};
+use super::{Outcome, device::Device, models::require_model, print_json, progress};
 
 pub(super) use args::GenerateArgs;
-use args::{Device, TextPrecision, TilingMode, VisionPrecision, WritingArgs};
+use args::{TilingMode, VisionPrecision, WritingArgs};
 use stream::{Show, Stream};
 
 /// What `--json` prints; the names are part of the interface.
@@ -79,7 +79,8 @@ impl GenerateArgs {
             return Ok(Outcome::Done);
         }
         let frames = pictures.iter().map(|frames| frames.iter().len()).sum();
-        print_json(&self.answer((generation, timings), (backend, frames), yes_probability))
+        let computed = (backend, self.precision(&files));
+        print_json(&answer(generation, (frames, computed), yes_probability, timings))
     }
 
     const fn show(&self) -> Show {
@@ -92,15 +93,18 @@ impl GenerateArgs {
             is_guided || self.looking.crops.is_empty(),
             "--crop: expected --tiling guided with it, found none"
         );
-        if self.device != Device::Cpu {
-            let vision = self.looking.vision.filter(|vision| *vision != VisionPrecision::F32);
-            anyhow::ensure!(vision.is_none(), "--vision: expected f32 with a --device other than cpu, found int8");
-            anyhow::ensure!(self.writing.text.is_none(), "--text: expected --device cpu with it, found another");
-        }
+        anyhow::ensure!(
+            !self.device.is_burn() || self.writing.text.is_none(),
+            "--text: expected a --device other than those of burn with it, found one"
+        );
         anyhow::ensure!(
             self.writing.temperature >= 0.0,
             "--temperature: expected 0 or more, found {}",
             self.writing.temperature
+        );
+        anyhow::ensure!(
+            self.device == Device::Cpu || self.vision() == VisionPrecision::F32,
+            "--vision int8: expected --device cpu with it, found another"
         );
         let top_p = self.writing.top_p;
         anyhow::ensure!((0.0..=1.0).contains(&top_p), "--top-p: expected 0 to 1, found {top_p}");
@@ -112,34 +116,33 @@ impl GenerateArgs {
         Ok(())
     }
 
-    /// Returns the model and what computes it.
+    /// Returns the model and what computes of it what can be computed on several devices.
     fn open(&self, files: &ModelFiles) -> anyhow::Result<(SmolVlm, String)> {
+        let text = self.writing.text.unwrap_or_default();
         let decoder = DecoderOptions {
             capacity: self.writing.context,
             threads: self.writing.threads,
-            storage: self.text().storage(),
-            activations: self.text().activations(),
+            storage: text.storage(),
+            activations: text.activations(),
         };
         let options = SmolVlmOptions { decoder, longest_edge_px: self.looking.longest_edge };
         if let Some(device) = self.device.burn()? {
             return Ok((SmolVlm::open(files, Engine::Burn(&device), options)?, device.name().to_owned()));
         }
-        let backend = "cpu".to_owned();
-        if self.vision() == VisionPrecision::Int8 {
-            return Ok((SmolVlm::open(files, Engine::Integer, options)?, backend));
+        let is_published = matches!(files, ModelFiles::Graphs(_));
+        if self.vision() == VisionPrecision::Int8 && !is_published {
+            return Ok((SmolVlm::open(files, Engine::Integer, options)?, Provider::Cpu.name().to_owned()));
         }
         let cache = Cache::locate()?;
         let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
-        let engine = Engine::Ort { engine: &engine, graphs: &cache.graphs() };
-        Ok((SmolVlm::open(files, engine, options)?, backend))
+        let provider = self.device.provider(&engine)?;
+        let engine = Engine::Ort { engine: &engine, provider, graphs: &cache.graphs() };
+        Ok((SmolVlm::open(files, engine, options)?, provider.name().to_owned()))
     }
 
     fn vision(&self) -> VisionPrecision {
-        self.looking.vision.unwrap_or(VisionPrecision::Int8)
-    }
-
-    fn text(&self) -> TextPrecision {
-        self.writing.text.unwrap_or(TextPrecision::Q8)
+        let usual = if self.device == Device::Cpu { VisionPrecision::Int8 } else { VisionPrecision::F32 };
+        self.looking.vision.unwrap_or(usual)
     }
 
     /// Returns the model's files. What is no path may be a model on the hub.
@@ -147,12 +150,36 @@ impl GenerateArgs {
         let id = self.model.to_str().filter(|_| !self.model.exists()).and_then(HubId::parse);
         match id {
             Some(id) if self.mmproj.is_none() => {
-                let folder = require_model(&id);
                 let missing = |error| anyhow::anyhow!("{}: no such path; on the hub: {error}", self.model.display());
-                Ok(ModelFiles::Folder(folder.map_err(missing)?))
+                self.files_at(&require_model(&id, self.graphs).map_err(missing)?)
             }
-            _ => Ok(ModelFiles::find(&self.model, self.mmproj.as_deref())?),
+            _ => self.files_at(&self.model),
         }
+    }
+
+    fn files_at(&self, path: &Path) -> anyhow::Result<ModelFiles> {
+        let files = match self.graphs {
+            Some(graphs) => ModelFiles::Graphs(GraphFiles::find(path, Some(graphs))?),
+            None => ModelFiles::find(path, self.mmproj.as_deref())?,
+        };
+        if let ModelFiles::Graphs(GraphFiles { variants, .. }) = &files {
+            let is_given = self.looking.vision.is_some() || self.writing.text.is_some();
+            anyhow::ensure!(!is_given, "--vision, --text: expected neither with graphs, which are {variants}");
+        }
+        Ok(files)
+    }
+
+    /// Returns in which numbers the model computes.
+    fn precision(&self, files: &ModelFiles) -> String {
+        if let ModelFiles::Graphs(GraphFiles { variants, .. }) = files {
+            return format!("graphs {variants}");
+        }
+        let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        if self.device.is_burn() {
+            return "vision f32, text f32".to_owned();
+        }
+        let (vision, text) = (self.vision(), self.writing.text.unwrap_or_default());
+        format!("vision {}, text {}", name(&vision), name(&text))
     }
 
     fn grammar(&self, model: &SmolVlm) -> anyhow::Result<Option<Grammar>> {
@@ -198,32 +225,25 @@ impl GenerateArgs {
     }
 }
 
-impl GenerateArgs {
-    fn answer(
-        &self,
-        (generation, timings_ms): (Generation, Timings),
-        (backend, frames): (String, usize),
-        yes_probability: Option<f64>,
-    ) -> Answer {
-        let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-        let precision = match self.device {
-            Device::Cpu => format!("vision {}, text {}", name(&self.vision()), name(&self.text())),
-            _ => "vision f32, text f32".to_owned(),
-        };
-        let seconds = generation.decode.as_secs_f64();
-        // The first token comes with the prompt.
-        let steps = generation.ids.len().saturating_sub(1) as f64;
-        Answer {
-            prompt_tokens: generation.prompt_tokens,
-            frames,
-            generated_ids: generation.ids,
-            text: generation.text.trim().to_owned(),
-            yes_probability,
-            timings_ms,
-            tokens_per_s: if seconds > 0.0 { steps / seconds } else { 0.0 },
-            backend,
-            precision,
-        }
+fn answer(
+    generation: Generation,
+    (frames, (backend, precision)): (usize, (String, String)),
+    yes_probability: Option<f64>,
+    timings_ms: Timings,
+) -> Answer {
+    let seconds = generation.decode.as_secs_f64();
+    // The first token comes with the prompt.
+    let steps = generation.ids.len().saturating_sub(1) as f64;
+    Answer {
+        prompt_tokens: generation.prompt_tokens,
+        frames,
+        generated_ids: generation.ids,
+        text: generation.text.trim().to_owned(),
+        yes_probability,
+        timings_ms,
+        tokens_per_s: if seconds > 0.0 { steps / seconds } else { 0.0 },
+        backend,
+        precision,
     }
 }
 

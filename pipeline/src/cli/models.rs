@@ -12,6 +12,7 @@ use models::{
     cache::{Cache, FileState},
     hub::{Fetched, Hub, HubId},
     pull::{self, Pip, Progress},
+    smolvlm::GraphVariants,
 };
 use serde::Serialize;
 
@@ -55,6 +56,10 @@ struct PullArgs {
     /// A model on the hub, at main unless given; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` hold as for other tools
     #[arg(value_name = "OWNER/NAME[@REVISION]", value_parser = parse_hub_id, conflicts_with = "bundle")]
     model: Option<HubId>,
+    /// Fetch published ONNX graphs of the model instead of its safetensors: fp32, fp16, int8, uint8, quantized, q4, q4f16, bnb4, or
+    /// three of these for vision encoder, embedding table and decoder
+    #[arg(long, value_name = "VARIANT[,VARIANT,VARIANT]", requires = "model")]
+    graphs: Option<GraphVariants>,
     #[command(flatten)]
     choice: Choice,
 }
@@ -91,8 +96,8 @@ struct Listing<'a> {
 pub fn run(args: &ModelsArgs) -> anyhow::Result<Outcome> {
     match &args.action {
         Action::List(choice) => list(choice),
-        Action::Pull(PullArgs { model: Some(model), choice }) => pull_model(model, choice),
-        Action::Pull(PullArgs { model: None, choice }) => pull_files(choice),
+        Action::Pull(PullArgs { model: Some(model), graphs, choice }) => pull_model(model, *graphs, choice),
+        Action::Pull(PullArgs { model: None, choice, .. }) => pull_files(choice),
         Action::Verify(choice) => verify(choice),
         Action::Quantize(args) => args.run(),
     }
@@ -130,8 +135,8 @@ fn pull_files(choice: &Choice) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn pull_model(model: &HubId, choice: &Choice) -> anyhow::Result<Outcome> {
-    let folder = fetch(|hub, progress| hub.pull(model, progress))?;
+fn pull_model(model: &HubId, graphs: Option<GraphVariants>, choice: &Choice) -> anyhow::Result<Outcome> {
+    let folder = fetch(|hub, progress| hub.pull(model, graphs, progress))?;
     if choice.json {
         return print_json(&serde_json::json!({"model": model.to_string(), "folder": folder}));
     }
@@ -139,12 +144,13 @@ fn pull_model(model: &HubId, choice: &Choice) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Returns the folder of a model on the hub that `model` names: the cached one, or one that is fetched now.
+/// Returns the folder of a model on the hub that `model` names, with `graphs` or else safetensors: the cached one, or one that is
+/// fetched now.
 ///
 /// # Errors
 /// When it can be neither had nor found, or is damaged.
-pub(super) fn require_model(model: &HubId) -> anyhow::Result<PathBuf> {
-    fetch(|hub, progress| hub.require(model, progress))
+pub(super) fn require_model(model: &HubId, graphs: Option<GraphVariants>) -> anyhow::Result<PathBuf> {
+    fetch(|hub, progress| hub.require(model, graphs, progress))
 }
 
 fn fetch(

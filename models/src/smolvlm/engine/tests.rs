@@ -14,7 +14,7 @@ use crate::{
     ort_engine::SessionConfig,
     smolvlm::{
         Checkpoint, Content, Role, Tensors as _, VlmConfig,
-        reference::{Engines, Reference, full_sized, tiny, tiny_pair},
+        reference::{Engines, Reference, full_sized, opened, tiny, tiny_pair},
         text,
     },
 };
@@ -25,17 +25,24 @@ const LOGIT_TOLERANCE: f32 = 1e-3;
 /// Features spread over 4.
 const FEATURE_TOLERANCE: f32 = 5e-4;
 
-fn best(logits: &[f32]) -> u32 {
+pub(in crate::smolvlm) fn best(logits: &[f32]) -> u32 {
     (0..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
 }
 
-fn worst(found: &[f32], expected: &[f32]) -> f32 {
+/// Returns the cosine of the angle between two vectors.
+pub(in crate::smolvlm) fn cosine(left: &[f32], right: &[f32]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    (dot(left, right) / (dot(left, left) * dot(right, right)).sqrt()) as f32
+}
+
+pub(in crate::smolvlm) fn worst(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max)
 }
 
 /// Returns the reference's prompt with the features that `vision` makes of its frames.
-fn reading(reference: &Reference, config: &VlmConfig, vision: &mut VisionEncoder) -> Reading {
+pub(in crate::smolvlm) fn reading(reference: &Reference, config: &VlmConfig, vision: &mut VisionEncoder) -> Reading {
     let ids = reference.ids("input_ids");
     let features = vision.encode(&reference.frames()).unwrap();
     let per_frame = config.tokens_per_frame();
@@ -60,7 +67,7 @@ fn answers_as_the_reference_does() {
         let options = DecoderOptions { capacity: 64, ..DecoderOptions::default() };
         let decoder = engine.decoder((&weights, config.text.clone()), options).unwrap();
         assert_continues(name, decoder, &reading, &reference);
-        let Engine::Ort { engine, graphs } = engine else { continue };
+        let Engine::Ort { engine, graphs, .. } = engine else { continue };
         let place = GraphPlace { folder: graphs, fingerprint: &checkpoint.fingerprint().unwrap() };
         let options =
             OrtDecoderOptions { capacity: 64, activations: Activations::Exact, session: SessionConfig::default() };
@@ -74,7 +81,7 @@ fn answers_as_the_reference_does() {
 fn answers_from_a_pair_as_the_reference_does() {
     let engines = Engines::find();
     for (kind, (name, engine)) in ["f32", "f16"].into_iter().flat_map(|kind| engines.each().map(move |it| (kind, it))) {
-        let Opened { config, weights, .. } = Opened::open(&tiny_pair(kind)).unwrap();
+        let Opened { config, weights, .. } = opened(&tiny_pair(kind)).unwrap();
         let reference = Reference::read(&tiny().join("reference.safetensors"));
         let mut vision = VisionEncoder::open(engine, (weights.vision(), &config), 1).unwrap();
         let features = vision.encode(&reference.frames()).unwrap();

@@ -5,7 +5,7 @@ use crate::{
     gguf::{Value, tests::Draft},
     smolvlm::{
         Processor,
-        reference::{tiny, tiny_pair},
+        reference::{opened, tiny, tiny_pair},
     },
 };
 
@@ -25,7 +25,7 @@ fn flaw(change: impl FnOnce(&mut Draft, &mut Draft)) -> String {
 
 /// Reads all that opening a model reads, except for what the decoder makes of it.
 fn every_part(files: &ModelFiles) -> Result<(), ModelError> {
-    let Opened { config, weights, .. } = Opened::open(files)?;
+    let Opened { config, weights, .. } = opened(files)?;
     let (vision, hidden) = (config.vision, config.vision.hidden);
     let name = |part: &str| format!("model.vision_model.{part}");
     weights
@@ -39,7 +39,7 @@ fn every_part(files: &ModelFiles) -> Result<(), ModelError> {
 fn reads_tensors_by_the_names_of_both_converters() {
     let checkpoint = Checkpoint::open(&tiny()).unwrap();
     for kind in ["f32", "f16"] {
-        let Opened { weights, config, settings, .. } = Opened::open(&tiny_pair(kind)).unwrap();
+        let Opened { weights, config, settings, .. } = opened(&tiny_pair(kind)).unwrap();
         for (name, dims) in [
             ("model.vision_model.embeddings.patch_embedding.weight", &[32, 3, 8, 8][..]),
             ("model.vision_model.embeddings.position_embedding.weight", &[16, 32]),
@@ -213,7 +213,7 @@ fn finds_folder_and_pair() {
 
 /// Reads all that [`crate::smolvlm::SmolVlm::open`] reads but for the graph.
 fn open_pair(text: PathBuf, mmproj: PathBuf) -> Result<(), ModelError> {
-    let Opened { config, weights, settings, .. } = Opened::open(&ModelFiles::Pair { text, mmproj })?;
+    let Opened { config, weights, settings, .. } = opened(&ModelFiles::Pair { text, mmproj })?;
     Processor::new(settings)?;
     let (vision, hidden) = (config.vision, config.vision.hidden);
     for layer in 0..vision.layers {

@@ -5,6 +5,7 @@ use crate::{
     matrix::Format,
     smolvlm::{
         Checkpoint,
+        engine::tests::cosine,
         reference::{Engines, Reference, tiny},
     },
 };
@@ -41,11 +42,6 @@ fn gives_the_image_features_of_the_reference() {
 fn gives_the_image_features_of_a_full_sized_reference() {
     let Some(folder) = crate::smolvlm::reference::full_sized() else { return };
     assert_parity(&folder, 2e-3);
-}
-
-fn cosine(left: &[f32], right: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    dot(left, right) / (dot(left, left) * dot(right, right)).sqrt()
 }
 
 fn assert_close_in_8_bits(folder: &Path) {

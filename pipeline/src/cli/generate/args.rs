@@ -3,21 +3,26 @@ use std::path::PathBuf;
 use cameras::Rect;
 use clap::{Args, ValueEnum};
 use models::{
-    ModelError,
-    burn_engine::{BurnBackend, BurnDevice},
     decoder::{Activations, Storage},
+    smolvlm::GraphVariants,
 };
+
+use super::super::device::Device;
 
 /// Arguments of `loupe generate`.
 #[derive(Debug, Args)]
 pub(in super::super) struct GenerateArgs {
-    /// Folder of a SmolVLM as it is published (config.json, tokenizer.json, model.safetensors and the processor's settings) or with
-    /// its two GGUF files of llama.cpp, the one of these with the language model, or OWNER/NAME[@REVISION] on the Hugging Face hub
+    /// Folder of a SmolVLM as it is published (config.json, tokenizer.json, the processor's settings, and model.safetensors or ONNX
+    /// graphs) or with its two GGUF files of llama.cpp, the one of these with the language model, or OWNER/NAME[@REVISION] on the Hugging Face hub
     #[arg(long, value_name = "PATH")]
     pub(super) model: PathBuf,
     /// The GGUF file with the vision encoder, where --model is one with the language model
     #[arg(long, value_name = "FILE")]
     pub(super) mmproj: Option<PathBuf>,
+    /// Run the ONNX graphs of --model instead of its safetensors: fp32, fp16, int8, uint8, quantized, q4, q4f16, bnb4, or three of
+    /// these for vision encoder, embedding table and decoder. Without safetensors, each is taken in the first of these that is there
+    #[arg(long, value_name = "VARIANT[,VARIANT,VARIANT]", conflicts_with = "mmproj")]
+    pub(super) graphs: Option<GraphVariants>,
     /// A picture to ask about; repeat it for several, which are shown in this order
     #[arg(long = "image", value_name = "FILE")]
     pub(super) images: Vec<PathBuf>,
@@ -27,7 +32,7 @@ pub(in super::super) struct GenerateArgs {
     /// What the model is told about its task first
     #[arg(long, value_name = "TEXT")]
     pub(super) system: Option<String>,
-    /// What computes the model
+    /// What computes: with burn all of the model, with ONNX Runtime graphs and the vision encoder in f32
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub(super) device: Device,
     #[command(flatten)]
@@ -51,7 +56,7 @@ pub(super) struct LookingArgs {
     /// Length that the longer side of a picture is scaled to; the model's own unless given
     #[arg(long, value_name = "PX")]
     pub(super) longest_edge: Option<u32>,
-    /// Arithmetic of the vision encoder; int8 unless given, f32 on every device but cpu
+    /// Arithmetic of the vision encoder: int8 unless given, f32 with another --device than cpu; graphs have their own
     #[arg(long, value_enum)]
     pub(super) vision: Option<VisionPrecision>,
 }
@@ -80,7 +85,7 @@ pub(super) struct WritingArgs {
     /// Also ask for the probability that the answer is yes
     #[arg(long)]
     pub(super) yes_probability: bool,
-    /// Weights of the language model in memory; q8 unless given, in 32-bit floats on every device but cpu
+    /// Weights of the language model in memory, q8 unless given; in 32-bit floats on devices of burn, graphs have their own
     #[arg(long, value_enum)]
     pub(super) text: Option<TextPrecision>,
     /// Positions that the language model can hold: prompt, picture and answer
@@ -89,37 +94,6 @@ pub(super) struct WritingArgs {
     /// Threads that work on the model; burn-cpu takes every core
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(super) threads: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Device {
-    /// The processor, on kernels of Loupe's own
-    Cpu,
-    /// The first GPU that is found, through CUDA or wgpu
-    Gpu,
-    /// A GPU through Vulkan, Metal or DirectX 12, or a driver that imitates one
-    Wgpu,
-    /// A GPU of NVIDIA through CUDA
-    Cuda,
-    /// The processor on burn, the reference of its other backends
-    BurnCpu,
-}
-
-impl Device {
-    /// Returns the device of burn that is asked for, `None` where none is.
-    ///
-    /// # Errors
-    /// When this build or this machine has no such device.
-    pub(super) fn burn(self) -> Result<Option<BurnDevice>, ModelError> {
-        let backend = match self {
-            Self::Cpu => return Ok(None),
-            Self::Gpu => return BurnDevice::gpu().map(Some),
-            Self::Wgpu => BurnBackend::Wgpu,
-            Self::Cuda => BurnBackend::Cuda,
-            Self::BurnCpu => BurnBackend::Cpu,
-        };
-        BurnDevice::open(backend).map(Some)
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,11 +111,12 @@ pub(super) enum VisionPrecision {
     Int8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum TextPrecision {
     /// As the file stores them, and nothing else rounded
     Stored,
     /// 8 bits a weight
+    #[default]
     Q8,
     /// 4 bits a weight
     Q4,
@@ -183,17 +158,6 @@ mod tests {
         assert_eq!(parse_crop("1, 2,30,40"), Ok(Rect { x: 1, y: 2, width: 30, height: 40 }));
         for wrong in ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "-1,2,3,4"] {
             assert!(parse_crop(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn takes_a_device_or_says_what_is_missing() {
-        assert_eq!(Device::Cpu.burn().unwrap(), None);
-        for (device, name) in [(Device::Gpu, "gpu"), (Device::Wgpu, "wgpu"), (Device::Cuda, "cuda")] {
-            match device.burn() {
-                Ok(found) => assert!(found.is_some(), "{name}"),
-                Err(error) => assert!(error.to_string().starts_with(&format!("device {name}: expected a")), "{error}"),
-            }
         }
     }
 }

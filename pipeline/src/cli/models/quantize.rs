@@ -14,7 +14,7 @@ use models::{
     cache::Cache,
     decoder::{DecoderOptions, Storage},
     generate::GenerateOptions,
-    ort_engine::OrtEngine,
+    ort_engine::{OrtEngine, Provider},
     smolvlm::{Content, Engine, ModelFiles, Quantized, Role as Speaker, SmolVlm, SmolVlmOptions, Turn, quantize},
 };
 use serde::Serialize;
@@ -96,7 +96,7 @@ impl QuantizeArgs {
         let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
         let Quantized { bytes_before, bytes_after, matrices } = self.write()?;
         let spinner = progress::spinner("asking the original");
-        let exact = Engine::Ort { engine: &engine, graphs: &cache.graphs() };
+        let exact = Engine::Ort { engine: &engine, provider: Provider::Cpu, graphs: &cache.graphs() };
         let before = ask(&self.model, exact, &pictures)?;
         spinner.set_message("asking the copy");
         let after = ask(&self.output, Engine::Integer, &pictures)?;

@@ -13,7 +13,7 @@ use super::super::{
 use crate::smolvlm::{Tensors, VlmConfig};
 
 /// Raised whenever the graph changes, so that cached graphs of older builds are not taken.
-pub(super) const GRAPH_VERSION: u32 = 1;
+pub(super) const GRAPH_VERSION: u32 = 2;
 /// Frames as bytes, `[frames, side, side, 3]`, red, green, blue.
 pub(super) const INPUT: &str = "pixels";
 /// Image tokens, `[frames, tokens, hidden of the language model]`.
@@ -104,17 +104,22 @@ impl Builder<'_> {
             self.graph.constant_f32(constant, &[hidden], &values)?;
         }
         let epsilon = self.config.vision.norm_epsilon;
-        let Some(branch) = &state.branch else {
-            let node = Node::new("LayerNormalization", &[&state.residual, &weight, &bias], &[name]);
-            self.graph.node(node.int("axis", -1).float("epsilon", epsilon));
-            return Ok((name.to_owned(), state.residual.clone()));
+        let residual = match &state.branch {
+            None => state.residual.clone(),
+            Some(branch) => self.add(name, (&state.residual, branch)),
         };
-        let sum = format!("{name}.sum");
-        let inputs = [&state.residual, &branch.product, &weight, &bias, &branch.bias];
-        // The second and third outputs (mean, inverse deviation) exist for training only.
-        let node = Node::new("SkipLayerNormalization", &inputs, &[name, "", "", &sum]);
-        self.graph.node(node.domain(MICROSOFT).float("epsilon", epsilon));
-        Ok((name.to_owned(), sum))
+        let node = Node::new("LayerNormalization", &[&residual, &weight, &bias], &[name]);
+        self.graph.node(node.int("axis", -1).float("epsilon", epsilon));
+        Ok((name.to_owned(), residual))
+    }
+
+    /// Adds a branch with its bias to the residual stream. ONNX Runtime fuses this with the normalisation behind it on the CPU;
+    /// others do not know the fused operator with its sum.
+    fn add(&mut self, name: &str, (residual, branch): (&str, &Branch)) -> String {
+        let (biased, sum) = (format!("{name}.biased"), format!("{name}.sum"));
+        self.graph.node(Node::new("Add", &[&branch.product, &branch.bias], &[&biased]));
+        self.graph.node(Node::new("Add", &[residual, &biased], &[&sum]));
+        sum
     }
 
     /// Full attention between all patches of a frame. One product makes queries, keys and values; their biases are added
