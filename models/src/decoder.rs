@@ -172,6 +172,14 @@ fn rows(decoder: &impl TextDecoder, input: Input<'_>, hidden: usize) -> Result<V
     Ok(rows)
 }
 
+/// Returns `logits` where all of them are finite: half-precision floats overflow where 32-bit ones do not.
+fn finite(logits: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+    match logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(logits),
+        Some(logit) => Err(ModelError::mismatch("logits", "finite values", logit)),
+    }
+}
+
 /// Multiplies `values` by `factor`, which is 1 in most models.
 fn scale(values: &mut [f32], factor: f32) {
     #[expect(clippy::float_cmp, reason = "what is not exactly 1 is to be multiplied")]

@@ -166,7 +166,8 @@ impl<D: TextDecoder> Generator<D> {
             if draft.is_finished() {
                 break Stop::Complete;
             }
-            if self.resident.len() + fresh.len() > self.decoder.capacity() {
+            // The logits of one more step would be for nobody.
+            if draft.is_spent() || self.resident.len() + fresh.len() > self.decoder.capacity() {
                 break Stop::Budget;
             }
             logits.copy_from_slice(self.read(&fresh)?);
@@ -253,13 +254,17 @@ impl<'a> Draft<'a> {
         self.state.as_ref().is_some_and(GrammarState::is_finished)
     }
 
+    fn is_spent(&self) -> bool {
+        self.sampled >= self.budget
+    }
+
     fn must_stop(&self) -> Option<Stop> {
         if self.is_finished() {
             Some(Stop::Complete)
         } else if self.watch.is_cancelled() {
             Some(Stop::Cancelled)
         } else {
-            (self.sampled >= self.budget).then_some(Stop::Budget)
+            self.is_spent().then_some(Stop::Budget)
         }
     }
 

@@ -115,8 +115,8 @@ impl Hub {
         }
     }
 
-    /// Returns the folder of `model` as it was last pulled whole, with `graphs` where some are asked for, else with safetensors or
-    /// any graphs; `None` where it was not.
+    /// Returns the folder of `model` as it was last pulled whole, with `graphs` where some are asked for, else with safetensors
+    /// or, offline, any graphs; `None` where it was not.
     ///
     /// # Errors
     /// When a file of it does not hold what the hub says.
@@ -128,7 +128,9 @@ impl Hub {
         let place = folder.join(GRAPHS_FOLDER);
         let there = if place.is_dir() { disk::names_in(&place).map_err(io_error(&place))? } else { Vec::new() };
         files.extend(there.iter().map(|name| format!("{GRAPHS_FOLDER}/{name}")));
-        let any = |missing| graphs.is_none().then(|| GraphVariants::closest(&there)).flatten().ok_or(missing);
+        // What happens to be cached must not decide what is computed while the hub can be asked.
+        let takes_any = graphs.is_none() && self.is_offline;
+        let any = |missing| takes_any.then(|| GraphVariants::closest(&there)).flatten().ok_or(missing);
         let needed = needed(&files, graphs).or_else(|missing| needed(&files, Some(any(missing)?)));
         let Ok(needed) = needed else { return Ok(None) };
         // Another tool may have fetched the weights without what says how pictures are cut.

@@ -19,7 +19,11 @@ use ort::{
     },
 };
 
-use crate::ModelError;
+use crate::{
+    ModelError,
+    bundle::{Bundle, Role},
+    cache::Cache,
+};
 
 pub(crate) use foreign::{Floats, ForeignGraph, Port};
 pub use provider::Provider;
@@ -100,6 +104,17 @@ impl OrtEngine {
         }
     }
 
+    /// Returns the engine that `ORT_DYLIB_PATH` names, else that of `bundle` in `cache`.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when no library is named and the cache lacks that of the bundle.
+    pub fn of(bundle: &Bundle, cache: &Cache) -> Result<Self, ModelError> {
+        match named_library() {
+            Some(library) => Self::load(&library),
+            None => Self::load(&cache.require(bundle, Role::RuntimeLibrary)?),
+        }
+    }
+
     /// Returns version, build and compiler flags in the library's own words.
     pub fn build_info(&self) -> &'static str {
         ort::info()
@@ -142,9 +157,12 @@ pub(crate) fn runtime(doing: &str) -> impl FnOnce(ort::Error) -> ModelError {
     move |source| ModelError::Runtime { doing: doing.to_owned(), source }
 }
 
+fn named_library() -> Option<PathBuf> {
+    env::var_os(LIBRARY_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 fn chosen_library(library: &Path) -> Result<PathBuf, ModelError> {
-    let named = env::var_os(LIBRARY_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let path = named.unwrap_or_else(|| library.to_owned());
+    let path = named_library().unwrap_or_else(|| library.to_owned());
     if path.is_file() {
         return Ok(path);
     }

@@ -87,7 +87,7 @@ impl Kit {
     }
 
     fn engine(&self) -> Result<OrtEngine, ModelError> {
-        OrtEngine::load(&self.cache.require(&self.bundle, Role::RuntimeLibrary)?)
+        OrtEngine::of(&self.bundle, &self.cache)
     }
 
     fn language_model(&self) -> Result<LanguageModel, ModelError> {

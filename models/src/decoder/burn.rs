@@ -12,8 +12,8 @@ use crate::{
 };
 
 use super::{
-    DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, check, check_covered, embed, rotation::Rotation,
-    rows,
+    DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, check, check_covered, embed, finite,
+    rotation::Rotation, rows,
 };
 
 use cache::Cache;
@@ -152,7 +152,7 @@ impl TextDecoder for BurnDecoder {
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
         let rows = rows(self, input, self.config.hidden)?;
         let logits = self.forward(&rows, self.position);
-        self.logits = layers::read(logits, "running the decoder")?;
+        self.logits = finite(layers::read(logits, "running the decoder")?)?;
         self.position += rows.len() / self.config.hidden;
         Ok(&self.logits)
     }

@@ -22,8 +22,8 @@ use super::{
 /// Tokens that are read at once at most: intermediate rows stay within the second-level cache and 2 MB.
 const CHUNK_LEN: usize = 128;
 
-/// A decoder of the Llama family. It computes in `f32` with the weights that its file stores, so that it says what the reference
-/// implementation says; results do not depend on the number of threads.
+/// A decoder of the Llama family. Unless its options allow rounding, it computes in `f32` with the weights that its file stores, so
+/// that it says what the reference implementation says; results do not depend on the number of threads.
 #[derive(Debug)]
 pub struct LlamaDecoder {
     config: DecoderConfig,

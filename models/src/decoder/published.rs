@@ -9,7 +9,7 @@ use crate::{
     ort_engine::{Floats, ForeignGraph, OrtEngine, Port, SessionConfig},
 };
 
-use super::{DecoderConfig, Input, TextDecoder, check_sizes, rows};
+use super::{DecoderConfig, Input, TextDecoder, check_sizes, finite, rows};
 
 /// Tokens that one run of the graph takes at most. It returns the logits of all of them: 50 MB with the sizes of
 /// `SmolVLM-256M`.
@@ -141,7 +141,7 @@ impl PublishedDecoder {
         if logits.len() == vocabulary
             && shape.is_some_and(|shape| shape.last() == Some(&(vocabulary.cast_signed() as i64)))
         {
-            return Ok(logits);
+            return finite(logits);
         }
         Err(self.graph.flaw(format!("rows of {vocabulary} {LOGITS}"), value.dtype()))
     }

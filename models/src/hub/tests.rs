@@ -299,7 +299,9 @@ fn fetches_the_graphs_that_are_asked_for() {
     for (wanted, cached) in [("q4,int8,q4", Some(path.clone())), ("q4", None), ("fp32", None)] {
         assert_eq!(hub.cached(&id(), graphs(wanted)).unwrap(), cached, "{wanted}");
     }
-    assert_eq!(hub.cached(&id(), None).unwrap(), Some(path.clone()), "without a wish, what is there");
+    assert_eq!(hub.cached(&id(), None).unwrap(), None, "safetensors can be had");
+    let offline = Hub { is_offline: true, ..server.hub(folder.path()) };
+    assert_eq!(offline.cached(&id(), None).unwrap(), Some(path.clone()), "offline, what is there");
     let error = hub.pull(&id(), graphs("bnb4"), |_| ()).unwrap_err().to_string();
     let expected =
         "pulling Owner/Model-1.0@main: expected onnx/vision_encoder_bnb4.onnx, found onnx/decoder_model_merged.onnx, ";
@@ -307,5 +309,5 @@ fn fetches_the_graphs_that_are_asked_for() {
     server.site.lock().unwrap().files.remove(WEIGHTS);
     let error = hub.pull(&id(), None, |_| ()).unwrap_err().to_string();
     assert!(error.ends_with("found no such file, but graphs, which --graphs takes"), "{error}");
-    assert_eq!(hub.require(&id(), None, |_| ()).unwrap(), path);
+    assert_eq!(offline.require(&id(), None, |_| ()).unwrap(), path);
 }

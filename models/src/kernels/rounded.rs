@@ -60,9 +60,10 @@ impl Kernel for Round<'_> {
     fn run<L: Level>(self) {
         for (block, values) in self.tile.iter_mut().zip(self.row.as_chunks::<BLOCK_INPUTS>().0) {
             let (low, high) = L::extremes(values);
-            let scale = low.abs().max(high) / 127.0;
-            block.scales[self.at] = scale;
-            block.sums[self.at] = sum_of(values, |value, sum| sum + value);
+            let sum = sum_of(values, |value, sum| sum + value);
+            // What is not finite must not vanish: extremes may pass it over.
+            let scale = if sum.is_finite() { low.abs().max(high) / 127.0 } else { f32::NAN };
+            (block.scales[self.at], block.sums[self.at]) = (scale, sum);
             let halves = values.as_chunks::<LANES>().0.iter();
             let words = halves.flat_map(|half| L::to_bytes(half, 0.0, inverse(scale)));
             block.words.iter_mut().zip(words).for_each(|(place, word)| place[self.at] = word ^ 0x8080_8080);

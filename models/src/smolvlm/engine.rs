@@ -22,7 +22,7 @@ const KEPT_FRAMES: usize = 34;
 #[derive(Debug, Clone, Copy)]
 pub enum Engine<'a> {
     /// The vision encoder on ONNX Runtime, in 32-bit floats as the reference; the language model on kernels of our own. The first
-    /// call for a checkpoint writes its graph to a folder in `graphs`.
+    /// call for a checkpoint writes its graph to a folder in `graphs`. All of published graphs, in their own numbers.
     Ort {
         /// The runtime.
         engine: &'a OrtEngine,

@@ -1,5 +1,5 @@
 //! The vision encoder of `SmolVLM` with its connector: on ONNX Runtime and on burn in 32-bit floats, on kernels of our own in 8-bit
-//! integers.
+//! integers, and as a published graph.
 
 #[cfg(feature = "burn")]
 mod burn;

@@ -13,7 +13,7 @@ pub(super) enum Device {
     Cpu,
     #[value(help = "burn on the first GPU that is found, through CUDA or wgpu")]
     Gpu,
-    #[value(help = "ONNX Runtime on the first neural processor that it can use")]
+    #[value(help = "ONNX Runtime with the first provider of neural processors that it was built with")]
     Npu,
     #[value(help = "burn on a GPU through Vulkan, Metal or DirectX 12, or a driver that imitates one")]
     Wgpu,

@@ -12,7 +12,8 @@ use std::{
 
 use cameras::{FrameId, decode_file};
 use models::{
-    bundle::{Bundle, DEFAULT_BUNDLE, Role},
+    bundle::{Bundle, DEFAULT_BUNDLE},
+    burn_engine::BurnDevice,
     cache::Cache,
     decoder::DecoderOptions,
     generate::{GenerateOptions, Generation, Reading, Sampling},
@@ -60,11 +61,13 @@ impl GenerateArgs {
     /// When a file is missing or damaged, the prompt does not fit, or an option contradicts another.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         self.check()?;
+        // Before anything is fetched for a device that is not there.
+        let burn = self.device.burn()?;
         let files = self.files()?;
         let mut timings = Timings::default();
         let started = Instant::now();
         let spinner = progress::spinner("loading the model");
-        let (mut model, backend) = self.open(&files)?;
+        let (mut model, backend) = self.open(&files, burn)?;
         spinner.finish_and_clear();
         let grammar = self.grammar(&model)?;
         timings.load = millis(started.elapsed());
@@ -117,7 +120,7 @@ impl GenerateArgs {
     }
 
     /// Returns the model and what computes of it what can be computed on several devices.
-    fn open(&self, files: &ModelFiles) -> anyhow::Result<(SmolVlm, String)> {
+    fn open(&self, files: &ModelFiles, burn: Option<BurnDevice>) -> anyhow::Result<(SmolVlm, String)> {
         let text = self.writing.text.unwrap_or_default();
         let decoder = DecoderOptions {
             capacity: self.writing.context,
@@ -126,18 +129,20 @@ impl GenerateArgs {
             activations: text.activations(),
         };
         let options = SmolVlmOptions { decoder, longest_edge_px: self.looking.longest_edge };
-        if let Some(device) = self.device.burn()? {
+        if let Some(device) = burn {
             return Ok((SmolVlm::open(files, Engine::Burn(&device), options)?, device.name().to_owned()));
         }
         let is_published = matches!(files, ModelFiles::Graphs(_));
         if self.vision() == VisionPrecision::Int8 && !is_published {
-            return Ok((SmolVlm::open(files, Engine::Integer, options)?, Provider::Cpu.name().to_owned()));
+            return Ok((SmolVlm::open(files, Engine::Integer, options)?, "cpu".to_owned()));
         }
         let cache = Cache::locate()?;
-        let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
+        let engine = OrtEngine::of(&Bundle::open(DEFAULT_BUNDLE)?, &cache)?;
         let provider = self.device.provider(&engine)?;
         let engine = Engine::Ort { engine: &engine, provider, graphs: &cache.graphs() };
-        Ok((SmolVlm::open(files, engine, options)?, provider.name().to_owned()))
+        let backend =
+            if provider == Provider::Cpu { "onnx runtime".to_owned() } else { format!("onnx runtime, {provider}") };
+        Ok((SmolVlm::open(files, engine, options)?, backend))
     }
 
     fn vision(&self) -> VisionPrecision {
@@ -164,6 +169,10 @@ impl GenerateArgs {
         };
         if let ModelFiles::Graphs(GraphFiles { variants, .. }) = &files {
             let is_given = self.looking.vision.is_some() || self.writing.text.is_some();
+            anyhow::ensure!(
+                !self.device.is_burn(),
+                "--device: expected cpu or one of ONNX Runtime for graphs, found one of burn"
+            );
             anyhow::ensure!(!is_given, "--vision, --text: expected neither with graphs, which are {variants}");
         }
         Ok(files)

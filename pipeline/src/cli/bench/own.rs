@@ -15,6 +15,9 @@ use serde_json::json;
 
 use super::{super::drawing::drawing, Measured, Tokens};
 
+/// In which numbers it computes.
+pub(super) const PRECISION: &str =
+    "vision in 8 bits; text in 4 bits where the file has floats, else as stored; prompts in 8 bits";
 /// Side of the picture that is answered about.
 pub(super) const PICTURE_PX: u32 = 640;
 /// Tokens that the answer may take; the grammar ends it before.
@@ -23,7 +26,7 @@ const QUESTION: &str = "Is there a defect in the picture?";
 /// What is read, again and again.
 const PASSAGE: &str = "The left edge of the housing shows a fine crack that runs from the second screw to the rim. ";
 
-/// This engine, about to be measured: vision in 8 bits, text in 4 unless the file has fewer, prompts read with rounded activations.
+/// This engine, about to be measured, as [`PRECISION`] says.
 #[derive(Debug)]
 pub(super) struct Own {
     pub(super) files: ModelFiles,
@@ -48,12 +51,20 @@ impl Own {
         model.read(&[question()], &[frames])?;
         measured.tile_ms.add(millis(started));
         self.write_text(&mut model, measured)?;
-        let grammar = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?.json(&schema())?;
-        let mut model = self.open()?;
-        let started = Instant::now();
-        answer(&mut model, &drawing(PICTURE_PX)?, &grammar)?;
-        measured.answer_ms.add(millis(started));
+        // Two models at once would show in the peak of memory.
+        drop(model);
+        self.report(measured)?;
         measured.peak_resident_mb = peak_resident_mb();
+        Ok(())
+    }
+
+    fn report(&self, measured: &mut Measured) -> anyhow::Result<()> {
+        let mut model = self.open()?;
+        let grammar = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?.json(&schema())?;
+        let picture = drawing(PICTURE_PX)?;
+        let started = Instant::now();
+        answer(&mut model, &picture, &grammar)?;
+        measured.answer_ms.add(millis(started));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use cameras::{Frame, FrameId, decode_file};
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use models::{
-    bundle::{Bundle, DEFAULT_BUNDLE, Role},
+    bundle::{Bundle, DEFAULT_BUNDLE},
     cache::Cache,
     decoder::{DecoderOptions, Storage},
     generate::GenerateOptions,
@@ -93,7 +93,7 @@ impl QuantizeArgs {
         let pictures = self.pictures()?;
         // A runtime that is missing is better known before the copy is there.
         let cache = Cache::locate()?;
-        let engine = OrtEngine::load(&cache.require(&Bundle::open(DEFAULT_BUNDLE)?, Role::RuntimeLibrary)?)?;
+        let engine = OrtEngine::of(&Bundle::open(DEFAULT_BUNDLE)?, &cache)?;
         let Quantized { bytes_before, bytes_after, matrices } = self.write()?;
         let spinner = progress::spinner("asking the original");
         let exact = Engine::Ort { engine: &engine, provider: Provider::Cpu, graphs: &cache.graphs() };
