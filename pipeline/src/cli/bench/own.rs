@@ -51,11 +51,10 @@ impl Own {
         model.read(&[question()], &[frames])?;
         measured.tile_ms.add(millis(started));
         self.write_text(&mut model, measured)?;
-        // Two models at once would show in the peak of memory.
+        // What one model takes: later ones would count what is left of earlier ones.
+        measured.peak_resident_mb = measured.peak_resident_mb.or_else(peak_resident_mb);
         drop(model);
-        self.report(measured)?;
-        measured.peak_resident_mb = peak_resident_mb();
-        Ok(())
+        self.report(measured)
     }
 
     fn report(&self, measured: &mut Measured) -> anyhow::Result<()> {
