@@ -96,6 +96,14 @@ pub struct Generation {
     pub decode: Duration,
 }
 
+impl Generation {
+    /// Returns the tokens a second that were written after the first, which comes with the prompt; 0 where there are none.
+    pub fn tokens_per_s(&self) -> f64 {
+        let (steps, seconds) = (self.ids.len().saturating_sub(1) as f64, self.decode.as_secs_f64());
+        if seconds > 0.0 { steps / seconds } else { 0.0 }
+    }
+}
+
 /// A decoder and its tokenizer, with memory of what the decoder has read.
 #[derive(Debug)]
 pub struct Generator<D> {

@@ -240,17 +240,14 @@ fn answer(
     yes_probability: Option<f64>,
     timings_ms: Timings,
 ) -> Answer {
-    let seconds = generation.decode.as_secs_f64();
-    // The first token comes with the prompt.
-    let steps = generation.ids.len().saturating_sub(1) as f64;
     Answer {
+        tokens_per_s: generation.tokens_per_s(),
         prompt_tokens: generation.prompt_tokens,
         frames,
         generated_ids: generation.ids,
         text: generation.text.trim().to_owned(),
         yes_probability,
         timings_ms,
-        tokens_per_s: if seconds > 0.0 { steps / seconds } else { 0.0 },
         backend,
         precision,
     }

@@ -73,10 +73,8 @@ impl Own {
         let reading = words.into_iter().take(prompt).collect::<Vec<_>>().into();
         let text = write(model, &reading, None, new)?;
         measured.prefill_tokens_per_s.add(prompt as f64 / text.prefill.as_secs_f64());
-        // The first token comes with the prompt.
-        let steps = text.ids.len().saturating_sub(1);
-        if steps > 0 {
-            measured.decode_tokens_per_s.add(steps as f64 / text.decode.as_secs_f64());
+        if text.ids.len() > 1 {
+            measured.decode_tokens_per_s.add(text.tokens_per_s());
         }
         Ok(())
     }

@@ -175,10 +175,7 @@ fn ask(folder: &Path, vision: Engine<'_>, pictures: &[Frame]) -> anyhow::Result<
         let generation =
             model.generator.generate(&reading, None, GenerateOptions::greedy(TOKENS), &mut &AtomicBool::new(false))?;
         answers.first_tokens.push(generation.ids.first().copied());
-        // The first token comes with the prompt.
-        let steps = generation.ids.len().saturating_sub(1) as f64;
-        let tokens_per_s = steps / generation.decode.as_secs_f64().max(f64::MIN_POSITIVE);
-        answers.speed.tokens_per_s = answers.speed.tokens_per_s.max(tokens_per_s);
+        answers.speed.tokens_per_s = answers.speed.tokens_per_s.max(generation.tokens_per_s());
     }
     Ok(answers)
 }
