@@ -16,7 +16,7 @@ mod weights;
 
 use std::fmt;
 
-use crate::{ModelError, kernels::Linear};
+use crate::{ModelError, error::check_finite, kernels::Linear};
 
 pub use crate::kernels::{Activations, Storage};
 #[cfg(feature = "burn")]
@@ -162,9 +162,7 @@ fn rows(decoder: &impl TextDecoder, input: Input<'_>, hidden: usize) -> Result<V
         return Err(ModelError::mismatch("decoder input", format!("rows of {hidden} values"), rows.len()));
     }
     // A value that is not finite would stay in the cache and spoil what is read after `truncate`.
-    if let Some(value) = rows.iter().find(|value| !value.is_finite()) {
-        return Err(ModelError::mismatch("decoder input", "finite values", value));
-    }
+    check_finite("decoder input", "finite values", &rows)?;
     let (total, capacity) = (decoder.position() + rows.len() / hidden, decoder.capacity());
     if total > capacity {
         return Err(ModelError::mismatch("sequence", format!("at most {capacity} tokens"), total));
@@ -174,10 +172,8 @@ fn rows(decoder: &impl TextDecoder, input: Input<'_>, hidden: usize) -> Result<V
 
 /// Returns `logits` where all of them are finite: half-precision floats overflow where 32-bit ones do not.
 fn finite(logits: Vec<f32>) -> Result<Vec<f32>, ModelError> {
-    match logits.iter().find(|logit| !logit.is_finite()) {
-        None => Ok(logits),
-        Some(logit) => Err(ModelError::mismatch("logits", "finite values", logit)),
-    }
+    check_finite("logits", "finite values", &logits)?;
+    Ok(logits)
 }
 
 /// Multiplies `values` by `factor`, which is 1 in most models.

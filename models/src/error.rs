@@ -138,6 +138,17 @@ pub enum ModelError {
     },
 }
 
+/// Checks that all `values` of `what` are finite, which is what `expected` calls them.
+///
+/// # Errors
+/// When one is not; it is named.
+pub(crate) fn check_finite(what: impl Display, expected: &str, values: &[f32]) -> Result<(), ModelError> {
+    match values.iter().find(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(value) => Err(ModelError::mismatch(what, expected, value)),
+    }
+}
+
 /// Returns what a runtime said, which may go over several lines, in one.
 fn one_line(message: &impl Display) -> String {
     message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")

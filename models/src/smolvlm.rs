@@ -25,7 +25,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{VisionConfig, VlmConfig};
 pub use engine::{Engine, SmolVlm, SmolVlmOptions};
 pub use files::ModelFiles;
-pub(crate) use graphs::{GRAPHS_FOLDER, is_graph};
+pub(crate) use graphs::{GRAPHS_FOLDER, is_graph, listed as listed_graphs};
 pub use graphs::{GraphFiles, GraphVariant, GraphVariants};
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};

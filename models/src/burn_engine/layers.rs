@@ -2,7 +2,7 @@
 
 use burn_tensor::{DType, Device, Tensor, TensorData, activation, module};
 
-use crate::{ModelError, matrix::Matrix};
+use crate::{ModelError, error::check_finite, matrix::Matrix};
 
 /// Returns the tensor of `values`, row-major, in the memory of `device`.
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D], device: &Device) -> Tensor<D> {
@@ -24,10 +24,8 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>, doing: &str) -> Result<Vec
 /// When a weight is not finite.
 pub(crate) fn stacked(name: &str, matrices: &[Matrix<'_>]) -> Result<Vec<f32>, ModelError> {
     let values: Vec<f32> = matrices.iter().flat_map(Matrix::to_f32).collect();
-    match values.iter().find(|value| !value.is_finite()) {
-        None => Ok(values),
-        Some(value) => Err(ModelError::mismatch(format!("weights of {name}"), "finite weights", value)),
-    }
+    check_finite(format!("weights of {name}"), "finite weights", &values)?;
+    Ok(values)
 }
 
 /// A linear layer.

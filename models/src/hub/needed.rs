@@ -1,6 +1,6 @@
 //! Which files of a model Loupe reads.
 
-use crate::smolvlm::{GRAPHS_FOLDER, GraphVariants, is_graph};
+use crate::smolvlm::{GRAPHS_FOLDER, GraphVariants, is_graph, listed_graphs};
 
 /// What Loupe reads of a model, and what of it a model may lack. Weights are one file, those of an index, or published graphs.
 pub(super) const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
@@ -51,9 +51,8 @@ fn graphs_in(names: &[String], graphs: GraphVariants) -> Result<Vec<&str>, Missi
         let of_graph = |name: &&str| name.strip_prefix(&file).is_some_and(|rest| rest.contains("data"));
         files.extend(names.iter().map(String::as_str).filter(of_graph));
         let Some(graph) = names.iter().find(|name| **name == file) else {
-            let graphs: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_published(name)).collect();
-            let found = if graphs.is_empty() { "no graphs".to_owned() } else { graphs.join(", ") };
-            return Err(Missing { file, found });
+            let graphs = names.iter().map(String::as_str).filter(|name| is_published(name));
+            return Err(Missing { file, found: listed_graphs(graphs) });
         };
         files.push(graph);
     }

@@ -54,7 +54,7 @@ pub enum Activations {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     rounded: RoundedRows,
-    /// `[tiles, inputs]`; rows of the last tile that are not there are zero.
+    /// `[tiles, inputs]`; rows of the last tile that are not there are anything, and so are their products.
     tiles: Vec<TileRow>,
 }
 
@@ -280,10 +280,9 @@ impl<B: Quantized> Layer<'_, B> {
     }
 }
 
-/// Sets `packed` to rows `[rows, inputs]` as tiles `[tiles, inputs]`; rows of the last tile that are not there are zero.
+/// Sets `packed` to rows `[rows, inputs]` as tiles `[tiles, inputs]`; rows of the last tile that are not there are anything.
 fn pack_tiles(team: &mut Team, rows: &[f32], inputs: usize, packed: &mut Vec<TileRow>) {
     let tiles = (rows.len() / inputs).div_ceil(TILE_ROWS);
-    packed.clear();
     packed.resize(tiles * inputs, [0.0; TILE_ROWS]);
     let tiles_per_share = tiles.div_ceil(team.threads()).max(1);
     let shares = packed.chunks_mut(tiles_per_share * inputs).zip(rows.chunks(tiles_per_share * TILE_ROWS * inputs));

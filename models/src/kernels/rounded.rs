@@ -22,7 +22,7 @@ const NOTHING: RowBlock<ROWS> =
 /// Rows of inputs, rounded.
 #[derive(Debug, Default)]
 pub(super) struct RoundedRows {
-    /// `[tiles, blocks of a row]`; rows of the last tile that are not there are zero.
+    /// `[tiles, blocks of a row]`; rows of the last tile that are not there are anything, and so are their products.
     tiles: Vec<RowBlock<ROWS>>,
     blocks_per_row: usize,
 }
@@ -33,7 +33,6 @@ impl RoundedRows {
         let blocks_per_row = inputs / BLOCK_INPUTS;
         let count = (rows.len() / inputs).div_ceil(ROWS);
         self.blocks_per_row = blocks_per_row;
-        self.tiles.clear();
         self.tiles.resize(count * blocks_per_row, NOTHING);
         let tiles_per_share = count.div_ceil(team.threads()).max(1);
         let shares = self.tiles.chunks_mut(tiles_per_share * blocks_per_row);

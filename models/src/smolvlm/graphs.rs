@@ -146,9 +146,8 @@ impl GraphFiles {
         let place = folder.join(GRAPHS_FOLDER);
         let names = disk::names_in(&place).map_err(io_error(&place))?;
         let missing = |file: String| {
-            let graphs: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_graph(name)).collect();
-            let found = if graphs.is_empty() { "no graphs".to_owned() } else { graphs.join(", ") };
-            ModelError::malformed(&place, file, found)
+            let graphs = names.iter().map(String::as_str).filter(|name| is_graph(name));
+            ModelError::malformed(&place, file, listed(graphs))
         };
         let Some(variants) = variants.or_else(|| GraphVariants::closest(&names)) else {
             return Err(missing("a vision_encoder, an embed_tokens and a decoder_model_merged graph".to_owned()));
@@ -168,6 +167,12 @@ impl GraphFiles {
 /// Returns whether a file is a graph by its name.
 pub(crate) fn is_graph(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|suffix| suffix == "onnx")
+}
+
+/// Returns the names of `graphs`, or that there are none.
+pub(crate) fn listed<'a>(graphs: impl Iterator<Item = &'a str>) -> String {
+    let graphs: Vec<&str> = graphs.collect();
+    if graphs.is_empty() { "no graphs".to_owned() } else { graphs.join(", ") }
 }
 
 #[cfg(test)]

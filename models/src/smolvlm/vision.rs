@@ -1,6 +1,7 @@
 //! The vision encoder of `SmolVLM` with its connector: on ONNX Runtime and on burn in 32-bit floats, on kernels of our own in 8-bit
 //! integers, and as a published graph.
 
+mod block;
 #[cfg(feature = "burn")]
 mod burn;
 mod integer;
@@ -12,6 +13,7 @@ use std::fmt;
 
 use crate::{
     ModelError,
+    error::check_finite,
     ort_engine::{OrtEngine, SessionConfig},
 };
 
@@ -97,10 +99,8 @@ impl VisionEncoder {
         }
         let mut features = Vec::new();
         self.encoder.encode(frames, &mut features)?;
-        match features.iter().find(|value| !value.is_finite()) {
-            None => Ok(features),
-            Some(value) => Err(ModelError::mismatch("image features", "finite values", value)),
-        }
+        check_finite("image features", "finite values", &features)?;
+        Ok(features)
     }
 }
 

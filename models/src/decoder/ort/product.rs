@@ -2,6 +2,7 @@
 
 use crate::{
     ModelError,
+    error::check_finite,
     matrix::{BLOCK_LEN, Matrix, transposed},
     onnx::{MICROSOFT, Node},
 };
@@ -49,7 +50,7 @@ impl Builder<'_> {
         let FourBit { quants, scales, offsets } = packed;
         let blocks = inputs / BLOCK_LEN;
         let outputs = scales.len() / blocks;
-        check_finite(name, offsets)?;
+        check_weights(name, offsets)?;
         self.graph.constant_u8(&format!("{name}.quants"), &[outputs, blocks, BLOCK_LEN / 2], quants)?;
         let centred = format!("{name}.centred");
         let output = if packed.is_centred() { name } else { &centred };
@@ -63,7 +64,7 @@ impl Builder<'_> {
 
     fn blocks(&mut self, product: &BlockProduct<'_>, inputs: usize) -> Result<(), ModelError> {
         let BlockProduct { name, output, input, bits, scales } = *product;
-        check_finite(name, scales)?;
+        check_weights(name, scales)?;
         let (quants, scales_name) = (format!("{name}.quants"), format!("{name}.scales"));
         let outputs = scales.len() * BLOCK_LEN / inputs;
         self.graph.constant_f32(&scales_name, &[outputs, inputs / BLOCK_LEN], scales)?;
@@ -105,7 +106,7 @@ impl Builder<'_> {
         matrices: &[Matrix<'_>],
     ) -> Result<(), ModelError> {
         let values: Vec<f32> = matrices.iter().flat_map(Matrix::to_f32).collect();
-        check_finite(name, &values)?;
+        check_weights(name, &values)?;
         let (weight, outputs) = (format!("{name}.weight"), values.len() / inputs.max(1));
         self.graph.constant_f32(&weight, &[inputs, outputs], &transposed(&values, inputs))?;
         self.graph.node(Node::new("MatMul", &[input, &weight], &[name]));
@@ -113,9 +114,6 @@ impl Builder<'_> {
     }
 }
 
-fn check_finite(name: &str, values: &[f32]) -> Result<(), ModelError> {
-    match values.iter().find(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(value) => Err(ModelError::mismatch(format!("weights of {name}"), "finite values", value)),
-    }
+fn check_weights(name: &str, values: &[f32]) -> Result<(), ModelError> {
+    check_finite(format!("weights of {name}"), "finite values", values)
 }

@@ -2,7 +2,11 @@
 
 use burn_tensor::{Device, Tensor, module, ops::AttentionModuleOptions};
 
-use super::{FrameEncoder, PREFIX, PROJECTION, patches};
+use super::{
+    FrameEncoder, PREFIX, PROJECTION,
+    block::{self, ReadLayers},
+    patches,
+};
 use crate::{
     ModelError,
     burn_engine::layers::{self, LayerNorm, Linear, gelu_tanh},
@@ -12,6 +16,8 @@ use crate::{
 /// Frames that are computed together at most: the scores of attention take `4 * heads * patches^2` bytes for each, 50 MB with
 /// the sizes of `SmolVLM-256M`.
 const BATCH_FRAMES: usize = 4;
+
+type Block = block::Block<LayerNorm, Linear>;
 
 /// A vision encoder with its connector, in the memory of a device.
 #[derive(Debug)]
@@ -24,18 +30,6 @@ pub(crate) struct BurnVision {
     blocks: Vec<Block>,
     norm: LayerNorm,
     projection: Linear,
-}
-
-/// One transformer block.
-#[derive(Debug)]
-struct Block {
-    attention_norm: LayerNorm,
-    /// Queries, keys and values, stacked.
-    qkv: Linear,
-    attention_output: Linear,
-    feed_forward_norm: LayerNorm,
-    up: Linear,
-    down: Linear,
 }
 
 impl BurnVision {
@@ -51,7 +45,7 @@ impl BurnVision {
         Ok(Self {
             patches: Linear::new(patch.kernels, [vision.hidden, vision.patch_len()], device),
             offset: layers::tensor(patch.offset, [1, positions, vision.hidden], device),
-            blocks: (0..vision.layers).map(|layer| reader.block(layer)).collect::<Result<_, _>>()?,
+            blocks: Block::read_all(&reader, vision)?,
             norm: reader.norm(&format!("{PREFIX}.post_layernorm"))?,
             projection: reader.projection()?,
             config: config.clone(),
@@ -122,27 +116,15 @@ struct Reader<'a> {
     device: &'a Device,
 }
 
-impl Reader<'_> {
-    fn block(&self, layer: usize) -> Result<Block, ModelError> {
-        let name = |part: &str| format!("{PREFIX}.encoder.layers.{layer}.{part}");
-        let (hidden, inner) = (self.config.vision.hidden, self.config.vision.feed_forward);
-        let qkv = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
-        Ok(Block {
-            attention_norm: self.norm(&name("layer_norm1"))?,
-            qkv: self.linear(&qkv, [hidden, hidden])?,
-            attention_output: self.linear(&[name("self_attn.out_proj")], [hidden, hidden])?,
-            feed_forward_norm: self.norm(&name("layer_norm2"))?,
-            up: self.linear(&[name("mlp.fc1")], [inner, hidden])?,
-            down: self.linear(&[name("mlp.fc2")], [hidden, inner])?,
-        })
-    }
+impl ReadLayers for Reader<'_> {
+    type Norm = LayerNorm;
+    type Linear = Linear;
 
     fn norm(&self, name: &str) -> Result<LayerNorm, ModelError> {
         let read = |part: &str| self.weights.read(&format!("{name}.{part}"), &[self.config.vision.hidden]);
         Ok(LayerNorm::new([read("weight")?, read("bias")?], self.config.vision.norm_epsilon, self.device))
     }
 
-    /// Returns the layer whose outputs are those of the layers `names`, `[outputs, inputs]` each, one after the other.
     fn linear(&self, names: &[String], [outputs, inputs]: [usize; 2]) -> Result<Linear, ModelError> {
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for name in names {
@@ -151,7 +133,9 @@ impl Reader<'_> {
         }
         Ok(Linear::new(weights, [names.len() * outputs, inputs], self.device).with_bias(biases))
     }
+}
 
+impl Reader<'_> {
     fn projection(&self) -> Result<Linear, ModelError> {
         let sizes = [self.config.text.hidden, self.config.shuffled_len()];
         Ok(Linear::new(self.weights.read(PROJECTION, &sizes)?, sizes, self.device))

@@ -11,7 +11,10 @@ use crate::{
     kernels::{Add, Gelu, INPUTS_MAX, IntegerRows, PANEL_OUTPUTS, Range, Set, Simd, Team},
 };
 
-use super::{FrameEncoder, patches::CHANNELS};
+use super::{
+    FrameEncoder,
+    patches::{self, CHANNELS},
+};
 use crate::smolvlm::{Tensors, VlmConfig};
 
 use attention::{Attention, Head};
@@ -96,18 +99,14 @@ impl IntegerVision {
 
     /// Sets the stream to what patches and their positions are embedded as.
     fn embed(&mut self, frame: &[u8]) {
-        let (side, patch, hidden) =
-            (self.config.vision.side_patches(), self.config.vision.patch_px, self.config.vision.hidden);
-        let row_len = self.config.vision.image_px * CHANNELS;
-        let Self { weights, team, simd, stream, .. } = self;
+        let Self { weights, team, simd, stream, config, .. } = self;
+        let (vision, hidden) = (&config.vision, config.vision.hidden);
         stream.copy_from_slice(&weights.positions);
-        let share = share(side * side, team.threads());
+        let share = share(vision.side_patches().pow(2), team.threads());
         team.run(&mut stream.chunks_mut(share * hidden).collect::<Vec<_>>(), |thread, stream| {
-            let mut pixels = IntegerRows::new(stream.len() / hidden, patch * patch * CHANNELS);
+            let mut pixels = IntegerRows::new(stream.len() / hidden, vision.patch_len());
             for row in 0..stream.len() / hidden {
-                let (top, left) = ((thread * share + row) / side * patch, (thread * share + row) % side * patch);
-                let lines = (top..top + patch).map(|y| &frame[y * row_len + left * CHANNELS..][..patch * CHANNELS]);
-                pixels.set_bytes(row, PIXELS, lines);
+                pixels.set_bytes(row, PIXELS, patches::lines(frame, thread * share + row, vision));
             }
             weights.patches.apply::<Add>(*simd, &pixels, stream);
         });

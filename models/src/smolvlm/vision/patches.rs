@@ -34,8 +34,7 @@ impl Weights {
         for (planes, bias) in planes.chunks_exact(CHANNELS * area).zip(&mut bias) {
             let total: f64 = planes.iter().map(|&weight| f64::from(weight)).sum();
             *bias = (f64::from(*bias) - total) as f32;
-            // [channel, (y, x)] -> [(y, x), channel]
-            kernels.extend((0..CHANNELS * area).map(|at| planes[at % CHANNELS * area + at / CHANNELS] / 127.5));
+            kernels.extend(by_pixel(planes).map(|weight| weight / 127.5));
         }
         for row in offset.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&bias).for_each(|(value, bias)| *value += bias);
@@ -44,16 +43,26 @@ impl Weights {
     }
 }
 
+/// Returns the values of `planes`, `[channel, (y, x)]`, in the order of pixels: `[(y, x), channel]`.
+pub(super) fn by_pixel(planes: &[f32]) -> impl Iterator<Item = f32> {
+    let area = planes.len() / CHANNELS;
+    (0..CHANNELS * area).map(move |at| planes[at % CHANNELS * area + at / CHANNELS])
+}
+
+/// Returns the lines of patch `index` of `frame`, bytes `[side, side, 3]`.
+pub(super) fn lines<'a>(frame: &'a [u8], index: usize, vision: &VisionConfig) -> impl Iterator<Item = &'a [u8]> {
+    let (side, patch, row_len) = (vision.side_patches(), vision.patch_px, vision.image_px * CHANNELS);
+    let (top, left) = (index / side * patch, index % side * patch);
+    (top..top + patch).map(move |y| &frame[y * row_len + left * CHANNELS..][..patch * CHANNELS])
+}
+
 /// Returns the patches of `frames`, bytes `[frames, side, side, 3]`, as rows `[frames * patches, (y, x, channel)]`. What is left
 /// over at the right and bottom edge is not in them.
 pub(super) fn cut(frames: &[u8], vision: &VisionConfig) -> Vec<f32> {
-    let (side, patch, row_len) = (vision.side_patches(), vision.patch_px, vision.image_px * CHANNELS);
     let mut rows = Vec::with_capacity(frames.len());
-    for frame in frames.chunks_exact(vision.image_px * row_len) {
-        for (top, left) in (0..side * side).map(|at| (at / side * patch, at % side * patch)) {
-            let lines = (top..top + patch).map(|y| &frame[y * row_len + left * CHANNELS..][..patch * CHANNELS]);
-            rows.extend(lines.flatten().map(|&byte| f32::from(byte)));
-        }
+    for frame in frames.chunks_exact(vision.image_px.pow(2) * CHANNELS) {
+        let patches = (0..vision.side_patches().pow(2)).flat_map(|index| lines(frame, index, vision));
+        rows.extend(patches.flatten().map(|&byte| f32::from(byte)));
     }
     rows
 }

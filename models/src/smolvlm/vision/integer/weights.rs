@@ -4,7 +4,13 @@ use crate::{
     smolvlm::{Tensors, VlmConfig},
 };
 
-use super::super::{PREFIX, PROJECTION, patches::CHANNELS};
+use super::super::{
+    PREFIX, PROJECTION,
+    block::{self, ReadLayers},
+    patches::{CHANNELS, by_pixel},
+};
+
+pub(super) type Block = block::Block<Norm, IntegerLinear>;
 
 /// The weights of encoder and connector, packed for the processor.
 #[derive(Debug)]
@@ -16,18 +22,6 @@ pub(super) struct Weights {
     pub(super) blocks: Vec<Block>,
     pub(super) norm: Norm,
     pub(super) projection: IntegerLinear,
-}
-
-/// One transformer block.
-#[derive(Debug)]
-pub(super) struct Block {
-    pub(super) attention_norm: Norm,
-    /// Queries, keys and values, stacked.
-    pub(super) qkv: IntegerLinear,
-    pub(super) attention_output: IntegerLinear,
-    pub(super) feed_forward_norm: Norm,
-    pub(super) up: IntegerLinear,
-    pub(super) down: IntegerLinear,
 }
 
 /// A layer normalisation.
@@ -55,7 +49,7 @@ impl Weights {
         Ok(Self {
             patches: reader.patches()?,
             positions: reader.positions()?,
-            blocks: (0..config.vision.layers).map(|layer| reader.block(layer)).collect::<Result<_, _>>()?,
+            blocks: Block::read_all(&reader, &config.vision)?,
             norm: reader.norm(&format!("{PREFIX}.post_layernorm"))?,
             projection: reader.projection()?,
         })
@@ -68,20 +62,9 @@ struct Reader<'a> {
     simd: Simd,
 }
 
-impl Reader<'_> {
-    fn block(&self, layer: usize) -> Result<Block, ModelError> {
-        let name = |part: &str| format!("{PREFIX}.encoder.layers.{layer}.{part}");
-        let (hidden, inner) = (self.config.vision.hidden, self.config.vision.feed_forward);
-        let qkv = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
-        Ok(Block {
-            attention_norm: self.norm(&name("layer_norm1"))?,
-            qkv: self.linear(&qkv, [hidden, hidden])?,
-            attention_output: self.linear(&[name("self_attn.out_proj")], [hidden, hidden])?,
-            feed_forward_norm: self.norm(&name("layer_norm2"))?,
-            up: self.linear(&[name("mlp.fc1")], [inner, hidden])?,
-            down: self.linear(&[name("mlp.fc2")], [hidden, inner])?,
-        })
-    }
+impl ReadLayers for Reader<'_> {
+    type Norm = Norm;
+    type Linear = IntegerLinear;
 
     fn norm(&self, name: &str) -> Result<Norm, ModelError> {
         let hidden = [self.config.vision.hidden];
@@ -92,7 +75,6 @@ impl Reader<'_> {
         })
     }
 
-    /// Returns the layer whose outputs are those of the layers `names`, `[outputs, inputs]` each, one after the other.
     fn linear(&self, names: &[String], [outputs, inputs]: [usize; 2]) -> Result<IntegerLinear, ModelError> {
         let mut layer = IntegerLinear::zeros(inputs, names.len() * outputs);
         for (index, name) in names.iter().enumerate() {
@@ -104,8 +86,9 @@ impl Reader<'_> {
         }
         Ok(layer)
     }
+}
 
-    /// The convolution of the reference has its stride equal to its kernel, so it is one matrix product over patches.
+impl Reader<'_> {
     fn patches(&self) -> Result<IntegerLinear, ModelError> {
         let (hidden, patch) = (self.config.vision.hidden, self.config.vision.patch_px);
         let name = |part: &str| format!("{PREFIX}.embeddings.patch_embedding.{part}");
@@ -114,8 +97,7 @@ impl Reader<'_> {
         let area = patch * patch;
         let mut layer = IntegerLinear::zeros(area * CHANNELS, hidden);
         for (output, (kernel, bias)) in kernels.chunks_exact(area * CHANNELS).zip(biases).enumerate() {
-            let weights: Vec<f32> =
-                (0..area * CHANNELS).map(|at| kernel[at % CHANNELS * area + at / CHANNELS]).collect();
+            let weights: Vec<f32> = by_pixel(kernel).collect();
             layer.set(self.simd, output, &weights, bias);
         }
         Ok(layer)
