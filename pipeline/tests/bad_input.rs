@@ -42,7 +42,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// A bench with the station `lid`, enrolled by template from six pictures.
-fn enrolled() -> Bench {
+pub(crate) fn enrolled() -> Bench {
     let bench = Bench::new();
     for number in 0..6 {
         bench.write(&format!("good/{number}.png"), png(&part(96, 64)));

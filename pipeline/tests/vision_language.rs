@@ -2,10 +2,14 @@
 
 use std::{fs, path::PathBuf, process::Output};
 
-use image::{Rgb, RgbImage};
+use cameras::Rect;
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 
-use crate::binary::{Bench, one_line};
+use crate::{
+    bad_input::enrolled,
+    binary::{Bench, one_line},
+};
 
 /// The arguments that name the two GGUF files of the model.
 fn model() -> [String; 4] {
@@ -45,6 +49,33 @@ fn answers_about_a_picture_and_the_same_again() {
     assert!(!first["generated_ids"].as_array().unwrap().is_empty() && first["frames"].as_u64() > Some(0), "{first}");
     for step in ["load", "preprocess", "vision", "prefill", "decode"] {
         assert!(first["timings_ms"][step].is_f64(), "{step}: {first}");
+    }
+}
+
+#[test]
+fn looks_closer_where_a_station_asks_for_it() {
+    let bench = enrolled();
+    let mut flawed = image::open(bench.path("good/0.png")).unwrap().into_luma8();
+    let flaw = Rect { x: 60, y: 20, width: 8, height: 8 };
+    image::imageops::replace(&mut flawed, &GrayImage::from_pixel(flaw.width, flaw.height, Luma([0])), 60, 20);
+    flawed.save(bench.path("flawed.png")).unwrap();
+    let guided = ["--prompt", "Good?", "--context", "128", "--max-new-tokens", "2", "--tiling", "guided"];
+    let crops = |picture: &str, max_tiles: &str| {
+        let rest = ["--station", "lid", "--image", picture, "--max-tiles", max_tiles, "--json"];
+        let answer = json(&run(&bench, "generate", &model(), &[&guided[..], &rest].concat()));
+        let crops: Vec<Vec<Rect>> = serde_json::from_value(answer["crops"].clone()).unwrap();
+        assert_eq!(answer["frames"].as_u64(), Some(crops[0].len() as u64 + 1), "{answer}");
+        crops[0].clone()
+    };
+    let shown = crops("flawed.png", "3");
+    let [crop] = shown[..] else { panic!("{shown:?}") };
+    assert!(crop.x <= flaw.x && crop.x + crop.width >= flaw.x + flaw.width && crop.width < 96, "{crop:?}");
+    assert!(crop.y <= flaw.y && crop.y + crop.height >= flaw.y + flaw.height, "{crop:?}");
+    assert_eq!(crops("flawed.png", "1"), []);
+    assert_eq!(crops("good/1.png", "3"), []);
+    for (option, value) in [("--station", "lid"), ("--crop", "0,0,9,9")] {
+        let output = run(&bench, "generate", &model(), &["--prompt", "Good?", option, value]);
+        assert_eq!(one_line(&output), format!("loupe: {option}: expected --tiling guided with it, found none"));
     }
 }
 

@@ -6,6 +6,7 @@ mod grid;
 mod picture;
 mod resample;
 mod settings;
+mod zoom;
 
 use std::array;
 
@@ -17,8 +18,9 @@ use picture::Picture;
 pub(super) use settings::LONGEST_EDGE_PX;
 use settings::TILE_PX;
 pub use settings::{ProcessorSettings, Tiling, VisionGeometry};
+use zoom::Budget;
 
-use crate::ModelError;
+use crate::{GateReading, ModelError};
 
 /// Turns pictures into frames.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Processor {
         let grid = checked(size).map(|size| grid::plan(size, &self.settings.split()))?;
         let mut placed = Vec::with_capacity(crops.len());
         for &crop in crops {
-            check_crop(crop, size)?;
+            check_box("crop", crop, size)?;
             placed.push((grid.cell_of(crop, size), crop));
         }
         placed.sort_by_key(|&(cell, _)| cell);
@@ -104,6 +106,23 @@ impl Processor {
         }
         frames.push_whole(&whole.scaled(grid.resized).scaled(grid.canvas).scaled(self.tile_size()));
         Ok(frames)
+    }
+
+    /// Returns at most `budget` crops for [`Self::guided`] that show what `reading` found strange in a picture of size `size`;
+    /// none of a picture that is not suspect. They are squares with room around what they show, at the resolution of stock tiles
+    /// where that fits into one and no finer, for the model was trained on no finer ones. Neighbours share a crop; what covers most
+    /// of the picture takes none.
+    ///
+    /// # Errors
+    /// When a side of the picture is 0, or a region is empty or not within it.
+    pub fn crops(&self, size: Size, reading: &GateReading, budget: usize) -> Result<Vec<Rect>, ModelError> {
+        let grid = checked(size).map(|size| grid::plan(size, &self.settings.split()))?;
+        if !reading.is_suspect() {
+            return Ok(Vec::new());
+        }
+        reading.regions.iter().try_for_each(|region| check_box("region", region.rect, size))?;
+        let finest_px = grid.finest_px(size, self.settings.tile_px);
+        Ok(zoom::crops(reading, Budget { picture: size, finest_px, crops: budget }))
     }
 
     /// Returns what the vision encoder takes for `tiles`, the pixels of one or more frames: each byte times the rescale factor
@@ -156,13 +175,13 @@ fn checked(size: Size) -> Result<Size, ModelError> {
     Ok(size)
 }
 
-fn check_crop(crop: Rect, size: Size) -> Result<(), ModelError> {
+fn check_box(what: &str, rect: Rect, size: Size) -> Result<(), ModelError> {
     let is_within =
         |start: u32, length: u32, whole: u32| length > 0 && start.checked_add(length).is_some_and(|end| end <= whole);
-    if is_within(crop.x, crop.width, size.width_px) && is_within(crop.y, crop.height, size.height_px) {
+    if is_within(rect.x, rect.width, size.width_px) && is_within(rect.y, rect.height, size.height_px) {
         return Ok(());
     }
-    Err(ModelError::mismatch("crop", format!("a box within {size} pixels"), format!("{crop:?}")))
+    Err(ModelError::mismatch(what, format!("a box within {size} pixels"), format!("{rect:?}")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `loupe generate`: what a vision-language model answers to a question about pictures.
 
 mod args;
+mod looking;
 mod stream;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cameras::{FrameId, decode_file};
+use cameras::Rect;
 use models::{
     bundle::{Bundle, DEFAULT_BUNDLE},
     burn_engine::BurnDevice,
@@ -27,7 +28,8 @@ use serde::Serialize;
 use super::{Outcome, device::Device, models::require_model, print_json, progress};
 
 pub(super) use args::GenerateArgs;
-use args::{TilingMode, VisionPrecision, WritingArgs};
+use args::WritingArgs;
+use looking::{TilingMode, VisionPrecision};
 use stream::{Show, Stream};
 
 /// What `--json` prints; the names are part of the interface.
@@ -35,6 +37,9 @@ use stream::{Show, Stream};
 struct Answer {
     prompt_tokens: usize,
     frames: usize,
+    /// What was shown enlarged, for each picture, in its pixels; only with guided tiling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crops: Option<Vec<Vec<Rect>>>,
     generated_ids: Vec<u32>,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,10 +73,14 @@ impl GenerateArgs {
         let started = Instant::now();
         let spinner = progress::spinner("loading the model");
         let (mut model, backend) = self.open(&files, burn)?;
+        let mut viewer = self.looking.viewer()?;
         spinner.finish_and_clear();
         let grammar = self.grammar(&model)?;
         timings.load = millis(started.elapsed());
-        let pictures = timed(&mut timings.preprocess, || self.pictures(&model))?;
+        let views: Vec<_> = timed(&mut timings.preprocess, || {
+            self.images.iter().map(|path| viewer.view(model.processor(), path)).collect()
+        })?;
+        let (pictures, crops): (Vec<_>, Vec<_>) = views.into_iter().unzip();
         let reading = timed(&mut timings.vision, || self.reading(&mut model, &pictures))?;
         let yes_probability = if self.writing.yes_probability { Some(model.yes_probability(&reading)?) } else { None };
         let mut watch = Stream::new(Arc::clone(model.generator.tokenizer()), self.show())?;
@@ -83,7 +92,7 @@ impl GenerateArgs {
         }
         let frames = pictures.iter().map(|frames| frames.iter().len()).sum();
         let computed = (backend, self.precision(&files));
-        print_json(&answer(generation, (frames, computed), yes_probability, timings))
+        print_json(&self.answer(generation, (frames, crops, computed), yes_probability, timings))
     }
 
     const fn show(&self) -> Show {
@@ -91,11 +100,7 @@ impl GenerateArgs {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let is_guided = self.looking.tiling == TilingMode::Guided;
-        anyhow::ensure!(
-            is_guided || self.looking.crops.is_empty(),
-            "--crop: expected --tiling guided with it, found none"
-        );
+        self.looking.check()?;
         anyhow::ensure!(
             !self.device.is_burn() || self.writing.text.is_none(),
             "--text: expected a --device other than those of burn with it, found one"
@@ -201,20 +206,6 @@ impl GenerateArgs {
         Ok(Some(compiler.json(&schema)?))
     }
 
-    fn pictures(&self, model: &SmolVlm) -> anyhow::Result<Vec<Frames>> {
-        self.images.iter().map(|path| self.picture(model, path)).collect()
-    }
-
-    fn picture(&self, model: &SmolVlm, path: &Path) -> anyhow::Result<Frames> {
-        let picture = decode_file(path, FrameId { source: "generate".into(), seq: 0 })?;
-        let frames = match self.looking.tiling {
-            TilingMode::Stock => model.processor().frames(&picture),
-            TilingMode::Global => model.processor().guided(&picture, &[]),
-            TilingMode::Guided => model.processor().guided(&picture, &self.looking.crops),
-        };
-        frames.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-    }
-
     /// Returns what the model reads. Pictures come before the question, as in training.
     fn reading(&self, model: &mut SmolVlm, pictures: &[Frames]) -> anyhow::Result<Reading> {
         let mut question = vec![Content::Image; pictures.len()];
@@ -232,24 +223,27 @@ impl GenerateArgs {
             if temperature > 0.0 { Sampling::Temperature { temperature, top_p, seed } } else { Sampling::Greedy };
         GenerateOptions { max_new_tokens, sampling, repetition_penalty }
     }
-}
 
-fn answer(
-    generation: Generation,
-    (frames, (backend, precision)): (usize, (String, String)),
-    yes_probability: Option<f64>,
-    timings_ms: Timings,
-) -> Answer {
-    Answer {
-        tokens_per_s: generation.tokens_per_s(),
-        prompt_tokens: generation.prompt_tokens,
-        frames,
-        generated_ids: generation.ids,
-        text: generation.text.trim().to_owned(),
-        yes_probability,
-        timings_ms,
-        backend,
-        precision,
+    fn answer(
+        &self,
+        generation: Generation,
+        (frames, crops, (backend, precision)): (usize, Vec<Vec<Rect>>, (String, String)),
+        yes_probability: Option<f64>,
+        timings_ms: Timings,
+    ) -> Answer {
+        let is_guided = self.looking.tiling == TilingMode::Guided;
+        Answer {
+            tokens_per_s: generation.tokens_per_s(),
+            prompt_tokens: generation.prompt_tokens,
+            frames,
+            crops: is_guided.then_some(crops),
+            generated_ids: generation.ids,
+            text: generation.text.trim().to_owned(),
+            yes_probability,
+            timings_ms,
+            backend,
+            precision,
+        }
     }
 }
 

@@ -49,6 +49,12 @@ impl Grid {
         (1..=rows).flat_map(move |row| (1..=cols).map(move |col| Cell { row, col }))
     }
 
+    /// Returns the side in pixels of a picture of size `picture` that one tile shows, along its longer side.
+    pub(super) fn finest_px(&self, picture: Size, tile_px: u32) -> u32 {
+        let longer = |size: Size| u64::from(size.width_px.max(size.height_px));
+        (longer(picture) * u64::from(tile_px)).div_ceil(longer(self.canvas)) as u32
+    }
+
     /// Returns the tile that holds the centre of `crop`, a box within a picture of size `picture`; the first tile when there
     /// are none.
     pub(super) fn cell_of(&self, crop: Rect, picture: Size) -> Cell {

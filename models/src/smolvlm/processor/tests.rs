@@ -5,7 +5,7 @@ use std::fs;
 use cameras::{FrameId, PixelFormat};
 
 use super::*;
-use crate::hash::sha256;
+use crate::{HeatMap, Region, hash::sha256};
 
 const SMOLVLM_256M: ProcessorSettings = ProcessorSettings {
     longest_edge_px: 2048,
@@ -208,6 +208,22 @@ fn crops_of_an_undivided_picture_are_its_first_tile() {
     let frames = processor.guided(&ramps(90, 70), &[Rect { x: 80, y: 60, width: 10, height: 10 }]).unwrap();
     assert_eq!(frames.cells(), [Cell { row: 1, col: 1 }]);
     assert_eq!(frames.iter().len(), 2);
+}
+
+#[test]
+fn regions_are_enlarged_as_far_as_stock_tiles_enlarge() {
+    let processor = processor(SMOLVLM_256M);
+    let region = Region { rect: Rect { x: 300, y: 200, width: 20, height: 10 }, score: 2.0, area_px: 9, code: None };
+    let heat_map = HeatMap { size: Size::new(1, 1), values: vec![0.0], threshold: 1.0 };
+    let mut reading = GateReading { score: 2.0, threshold: 1.0, p_value: None, heat_map, regions: vec![region] };
+    let shown = processor.crops(Size::new(640, 480), &reading, 2).unwrap();
+    // 2,048 pixels over 640: a tile of 512 shows 160.
+    assert_eq!(shown, [Rect { x: 230, y: 125, width: 160, height: 160 }]);
+    assert_eq!(processor.guided(&ramps(640, 480), &shown).unwrap().cells(), [Cell { row: 2, col: 2 }]);
+    let outside = processor.crops(Size::new(300, 480), &reading, 2).unwrap_err().to_string();
+    assert!(outside.starts_with("region: expected a box within 300 x 480 pixels, found Rect"), "{outside}");
+    reading.threshold = 2.0;
+    assert_eq!(processor.crops(Size::new(640, 480), &reading, 2).unwrap(), []);
 }
 
 #[test]

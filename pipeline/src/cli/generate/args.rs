@@ -1,13 +1,12 @@
 use std::path::PathBuf;
 
-use cameras::Rect;
 use clap::{Args, ValueEnum};
 use models::{
     decoder::{Activations, Storage},
     smolvlm::GraphVariants,
 };
 
-use super::super::device::Device;
+use super::{super::device::Device, looking::LookingArgs};
 
 /// Arguments of `loupe generate`.
 #[derive(Debug, Args)]
@@ -42,23 +41,6 @@ pub(in super::super) struct GenerateArgs {
     /// Print one JSON object instead of the text as it comes
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// How pictures are shown to the model.
-#[derive(Debug, Args)]
-pub(super) struct LookingArgs {
-    /// stock: tiles as the model was trained with; global: the whole picture in one frame; guided: one frame and the --crop boxes
-    #[arg(long, value_enum, default_value_t = TilingMode::Stock)]
-    pub(super) tiling: TilingMode,
-    /// A box of the picture, in pixels, that guided tiling shows enlarged; may be repeated
-    #[arg(long = "crop", value_name = "X,Y,WIDTH,HEIGHT", value_parser = parse_crop)]
-    pub(super) crops: Vec<Rect>,
-    /// Length that the longer side of a picture is scaled to; the model's own unless given
-    #[arg(long, value_name = "PX")]
-    pub(super) longest_edge: Option<u32>,
-    /// Arithmetic of the vision encoder: int8 unless given, f32 with another --device than cpu; graphs have their own
-    #[arg(long, value_enum)]
-    pub(super) vision: Option<VisionPrecision>,
 }
 
 /// How the answer is written.
@@ -96,21 +78,6 @@ pub(super) struct WritingArgs {
     pub(super) threads: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum TilingMode {
-    Stock,
-    Global,
-    Guided,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum VisionPrecision {
-    /// 32-bit floats, as the reference computes
-    F32,
-    /// 8-bit integers: more than twice as fast, and without ONNX Runtime
-    Int8,
-}
-
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum TextPrecision {
     /// As the file stores them, and nothing else rounded
@@ -137,27 +104,6 @@ impl TextPrecision {
         match self {
             Self::Stored => Activations::Exact,
             Self::Q8 | Self::Q4 => Activations::Rounded,
-        }
-    }
-}
-
-fn parse_crop(text: &str) -> Result<Rect, String> {
-    let numbers: Vec<u32> = text.split(',').map_while(|part| part.trim().parse().ok()).collect();
-    match numbers.as_slice() {
-        &[x, y, width, height] if text.split(',').count() == 4 => Ok(Rect { x, y, width, height }),
-        _ => Err("expected four whole numbers, such as 120,80,256,256".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_crops() {
-        assert_eq!(parse_crop("1, 2,30,40"), Ok(Rect { x: 1, y: 2, width: 30, height: 40 }));
-        for wrong in ["", "1,2,3", "1,2,3,4,5", "1,2,3,x", "-1,2,3,4"] {
-            assert!(parse_crop(wrong).is_err(), "{wrong}");
         }
     }
 }
