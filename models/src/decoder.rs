@@ -22,6 +22,7 @@ pub use crate::kernels::{Activations, Storage};
 #[cfg(feature = "burn")]
 pub(crate) use burn::BurnDecoder;
 pub(crate) use checkpoint::Place;
+use config::Misfit;
 pub use config::{
     Activation, Biases, DecoderConfig, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, Rotary, SoftCaps,
     Variant,
@@ -129,8 +130,8 @@ fn check(config: &DecoderConfig, weights: &DecoderWeights<'_>, capacity: usize) 
 
 /// Checks the sizes of a decoder and the tokens that its cache is to hold.
 fn check_sizes(config: &DecoderConfig, capacity: usize) -> Result<(), ModelError> {
-    if let Some((size, expected)) = config.flaw() {
-        return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, format!("{config:?}")));
+    if let Some(Misfit { size, expected, found }) = config.misfit() {
+        return Err(ModelError::mismatch(format!("decoder sizes ({size})"), expected, found));
     }
     if (1..=config.context).contains(&capacity) {
         return Ok(());

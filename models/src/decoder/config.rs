@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::{ModelError, gguf::Gguf};
 
+use variant::is_positive;
 pub use variant::{Activation, Biases, Llama3Scaling, LongRope, Multipliers, Norms, RopeScaling, SoftCaps, Variant};
 
 /// The one architecture of GGUF metadata that is read.
@@ -50,6 +51,25 @@ pub struct DecoderConfig {
     pub variant: Variant,
 }
 
+/// A size that does not fit the others.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    /// The name of its field.
+    pub(crate) size: &'static str,
+    /// What it should be.
+    pub(crate) expected: &'static str,
+    /// What it is.
+    pub(crate) found: String,
+}
+
+impl Misfit {
+    /// Returns the first of `conditions`, (size, whether it fits, expected, found), that does not hold.
+    fn first<const N: usize>(conditions: [(&'static str, bool, &'static str, String); N]) -> Option<Self> {
+        let (size, _, expected, found) = conditions.into_iter().find(|(_, fits, ..)| !fits)?;
+        Some(Self { size, expected, found })
+    }
+}
+
 impl DecoderConfig {
     /// Returns the sizes that the metadata of `file` states.
     ///
@@ -90,34 +110,39 @@ impl DecoderConfig {
     }
 
     fn check(self, file: &Gguf) -> Result<Self, ModelError> {
-        match self.flaw() {
+        match self.misfit() {
             None => Ok(self),
-            Some((size, expected)) => Err(file.flaw(&format!("the sizes ({size})"), expected, &format!("{self:?}"))),
+            Some(Misfit { size, expected, found }) => Err(file.flaw(&format!("the sizes ({size})"), expected, &found)),
         }
     }
 
-    /// Returns the first size that does not fit, by the name of its field, and what it should be.
-    pub(crate) fn flaw(&self) -> Option<(&'static str, &'static str)> {
+    /// Returns the first size that does not fit.
+    pub(crate) fn misfit(&self) -> Option<Misfit> {
         // The bounds keep sums and products of sizes from overflowing.
         let is_width = |len: usize| divides(32, len) && len <= 1 << 24;
         let conditions = [
-            ("layers", (1..=1024).contains(&self.layers), "1 to 1024"),
-            ("context", (2..=1 << 20).contains(&self.context), "2 to 2^20"),
-            ("hidden", is_width(self.hidden), "a multiple of 32 up to 2^24"),
-            ("feed_forward", is_width(self.feed_forward), "a multiple of 32 up to 2^24"),
-            ("vocabulary", (1..=1 << 24).contains(&self.vocabulary), "1 to 2^24"),
-            ("head_dim", divides(2, self.head_dim), "even"),
-            ("rope_base", self.rope_base.is_finite() && self.rope_base > 0.0, "above 0"),
-            ("norm_epsilon", self.norm_epsilon >= 0.0, "0 or above"),
-            ("kv_heads", divides(self.kv_heads, self.heads), "a divisor of heads"),
+            ("layers", (1..=1024).contains(&self.layers), "1 to 1024", self.layers.to_string()),
+            ("context", (2..=1 << 20).contains(&self.context), "2 to 2^20", self.context.to_string()),
+            ("hidden", is_width(self.hidden), "a multiple of 32 up to 2^24", self.hidden.to_string()),
+            ("feed_forward", is_width(self.feed_forward), "a multiple of 32 up to 2^24", self.feed_forward.to_string()),
+            ("vocabulary", (1..=1 << 24).contains(&self.vocabulary), "1 to 2^24", self.vocabulary.to_string()),
+            ("head_dim", divides(2, self.head_dim), "even", self.head_dim.to_string()),
+            ("rope_base", is_positive(self.rope_base), "above 0", self.rope_base.to_string()),
+            ("norm_epsilon", self.norm_epsilon >= 0.0, "0 or above", self.norm_epsilon.to_string()),
+            (
+                "kv_heads",
+                divides(self.kv_heads, self.heads),
+                "a divisor of heads",
+                format!("{} for {} heads", self.kv_heads, self.heads),
+            ),
             (
                 "heads",
                 self.heads.checked_mul(self.head_dim).is_some_and(is_width),
                 "such that all heads hold a multiple of 32 values, up to 2^24",
+                format!("{} heads of {}", self.heads, self.head_dim),
             ),
         ];
-        let flaw = conditions.into_iter().find(|(_, holds, _)| !holds).map(|(size, _, expected)| (size, expected));
-        flaw.or_else(|| self.variant.flaw(self.layers, self.head_dim))
+        Misfit::first(conditions).or_else(|| self.variant.misfit(self.layers, self.head_dim))
     }
 
     /// Returns the values that attention makes of a token: those of all heads.

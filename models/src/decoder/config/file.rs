@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::ModelError;
 
-use super::{Activation, DecoderConfig, Rotary, Variant, family::Family, rope_file::RopeKeys};
+use super::{Activation, DecoderConfig, Misfit, Rotary, Variant, family::Family, rope_file::RopeKeys};
 
 /// The file of a model folder that states its sizes.
 const CONFIG_FILE: &str = "config.json";
@@ -85,9 +85,9 @@ fn activation(value: &Value, family: Family) -> Result<Activation, Flaw> {
 }
 
 fn checked(config: DecoderConfig) -> Result<DecoderConfig, Flaw> {
-    match config.flaw() {
+    match config.misfit() {
         None => Ok(config),
-        Some((size, expected)) => Err((format!("{size} to be {expected}"), format!("{config:?}"))),
+        Some(Misfit { size, expected, found }) => Err((format!("{size} to be {expected}"), found)),
     }
 }
 

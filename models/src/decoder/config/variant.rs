@@ -1,5 +1,7 @@
 use std::ops::RangeInclusive;
 
+use super::Misfit;
+
 /// What a decoder of the Llama family does otherwise than Llama. The default is Llama.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Variant {
@@ -151,9 +153,8 @@ impl Variant {
         fields.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name)
     }
 
-    /// Returns the first field that does not fit a decoder of `layers` blocks and heads of `head_dim` values, by name, and
-    /// what it should be.
-    pub(crate) fn flaw(&self, layers: usize, head_dim: usize) -> Option<(&'static str, &'static str)> {
+    /// Returns the first field that does not fit a decoder of `layers` blocks and heads of `head_dim` values.
+    pub(crate) fn misfit(&self, layers: usize, head_dim: usize) -> Option<Misfit> {
         let rotary_dim = self.rotary_dim.unwrap_or(head_dim);
         let Multipliers { embeddings, input, scores, branches, logits } = self.multipliers;
         let multipliers = [embeddings, input, scores.unwrap_or(1.0), branches, logits, self.norm_offset + 1.0];
@@ -163,14 +164,22 @@ impl Variant {
                 "rotary_dim",
                 rotary_dim.is_multiple_of(2) && (2..=head_dim).contains(&rotary_dim),
                 "even, at most head_dim",
+                format!("{rotary_dim} of {head_dim}"),
             ),
-            ("multipliers", multipliers.iter().all(|it| it.is_finite()), "finite"),
-            ("soft_caps", caps.into_iter().flatten().all(is_positive), "above 0"),
-            ("windows", self.windows.is_empty() || self.windows.len() == layers, "one for each block"),
-            ("windows", !self.windows.contains(&Some(0)), "above 0"),
+            ("multipliers", multipliers.iter().all(|it| it.is_finite()), "finite", format!("{multipliers:?}")),
+            ("soft_caps", caps.into_iter().flatten().all(is_positive), "above 0", format!("{caps:?}")),
+            (
+                "windows",
+                self.windows.is_empty() || self.windows.len() == layers,
+                "one for each block",
+                format!("{} for {layers} blocks", self.windows.len()),
+            ),
+            ("windows", !self.windows.contains(&Some(0)), "above 0", "0".to_owned()),
         ];
-        let flaw = conditions.into_iter().find(|(_, holds, _)| !holds).map(|(name, _, expected)| (name, expected));
-        flaw.or_else(|| Some(("rope_scaling", self.rope_scaling.flaw(rotary_dim / 2)?)))
+        Misfit::first(conditions).or_else(|| {
+            let expected = self.rope_scaling.flaw(rotary_dim / 2)?;
+            Some(Misfit { size: "rope_scaling", expected, found: format!("{:?}", self.rope_scaling) })
+        })
     }
 }
 
@@ -204,6 +213,6 @@ impl RopeScaling {
     }
 }
 
-fn is_positive(value: f32) -> bool {
+pub(super) fn is_positive(value: f32) -> bool {
     value.is_finite() && value > 0.0
 }
