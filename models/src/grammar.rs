@@ -119,12 +119,16 @@ impl GrammarState {
     /// closing quotes and brackets wherever they are allowed, else what the grammar forces, else anything it allows.
     ///
     /// # Errors
-    /// When no end is found within 1024 tokens, as for a pattern that demands a longer text.
+    /// When no end is found within 1024 tokens, as for a pattern that demands a longer text, or the tokenizer has no token for what
+    /// must follow.
     pub fn close(&mut self) -> Result<Vec<u32>, ModelError> {
         let mut tokens = Vec::new();
         while tokens.len() < CLOSING_MAX {
-            if self.is_finished() || self.matcher.is_accepting().map_err(grammar("ending a text"))? {
+            if self.matcher.is_accepting().map_err(grammar("ending a text"))? {
                 return Ok(tokens);
+            }
+            if self.is_finished() {
+                return Err(nothing_follows());
             }
             let forced = self.consume_forced();
             if forced.is_empty() {
@@ -134,11 +138,7 @@ impl GrammarState {
             }
             tokens.extend(forced);
         }
-        Err(ModelError::Mismatch {
-            what: "grammar".to_owned(),
-            expected: format!("an end within {CLOSING_MAX} tokens"),
-            found: "none".to_owned(),
-        })
+        Err(ModelError::mismatch("grammar", format!("an end within {CLOSING_MAX} tokens"), "none"))
     }
 
     fn closing_token(&mut self) -> Result<u32, ModelError> {
@@ -148,12 +148,12 @@ impl GrammarState {
         // Of equal rank the shortest, so that no token overshoots a length that the grammar bounds.
         let best =
             texts.min_by_key(|&token| (rank(token).unwrap_or(CLOSERS.len()), self.tokenizer.bytes(token).len(), token));
-        best.ok_or_else(|| ModelError::Mismatch {
-            what: "grammar".to_owned(),
-            expected: "a token that may follow".to_owned(),
-            found: "none".to_owned(),
-        })
+        best.ok_or_else(nothing_follows)
     }
+}
+
+fn nothing_follows() -> ModelError {
+    ModelError::mismatch("grammar", "a token of the tokenizer that may follow", "none")
 }
 
 fn grammar<E: Into<Box<dyn std::error::Error + Send + Sync>>>(doing: &'static str) -> impl FnOnce(E) -> ModelError {

@@ -20,6 +20,7 @@ mod inspect;
 pub mod models;
 mod progress;
 pub mod run;
+mod schema;
 mod summary;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.

@@ -1,10 +1,14 @@
 //! `loupe generate` and `loupe bench` as a person runs them, on the committed model of a few thousand weights.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use cameras::Rect;
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     bad_input::enrolled,
@@ -84,6 +88,8 @@ fn bad_input_is_one_line_that_names_it() {
     let bench = with_picture();
     bench.write("broken.png", "no picture");
     bench.write("broken.json", "{");
+    // The small model's tokenizer has no braces.
+    bench.write("object.json", r#"{"type": "object", "properties": {"a": {"enum": ["b"]}}, "required": ["a"]}"#);
     fs::create_dir(bench.path("empty")).unwrap();
     let cut = fs::read(tiny().join("text-f32.gguf")).unwrap();
     bench.write("cut.gguf", &cut[..cut.len() / 2]);
@@ -97,7 +103,7 @@ fn bad_input_is_one_line_that_names_it() {
     let cut = [named("cut.gguf"), vec!["--mmproj".to_owned(), mmproj.to_owned()]].concat();
     let text = tiny().join("text-f32.gguf").to_str().unwrap().to_owned();
     let swapped = vec!["--model".to_owned(), mmproj.to_owned(), "--mmproj".to_owned(), text];
-    let cases: [(&[String], &[&str], &[&str]); 10] = [
+    let cases: [(&[String], &[&str], &[&str]); 11] = [
         (&named("absent"), &[], &["absent: No such file"]),
         (&named("empty"), &[], &["empty: expected config.json", "found no config.json, 0 and 0"]),
         (&named("pair"), &[], &["pair: expected config.json", "0 and 2"]),
@@ -106,6 +112,11 @@ fn bad_input_is_one_line_that_names_it() {
         (&whole, &["--image", "broken.png"], &["broken.png: expected a JPEG"]),
         (&whole, &["--image", "absent.png"], &["absent.png: cannot be read"]),
         (&whole, &["--schema", "broken.json"], &["broken.json: expected a JSON Schema"]),
+        (
+            &whole,
+            &["--schema", "object.json"],
+            &["grammar: expected a token of the tokenizer that may follow, found none"],
+        ),
         (&whole, &["--image", "part.png", "--context", "8"], &["expected at most 8 tokens"]),
         (&whole, &["--context", "100000"], &["expected 1 to 128 tokens, found 100000"]),
     ];
@@ -118,11 +129,89 @@ fn bad_input_is_one_line_that_names_it() {
     }
 }
 
+/// Makes of the small checkpoint a folder as models are published in, with `change` made to it.
+fn published(bench: &Bench, name: &str, change: impl FnOnce(&Path)) -> Vec<String> {
+    let folder = bench.path(name);
+    fs::create_dir(&folder).unwrap();
+    for file in ["config.json", "preprocessor_config.json", "tokenizer.json"] {
+        fs::copy(tiny().with_file_name("smolvlm_tiny_onnx").join(file), folder.join(file)).unwrap();
+    }
+    fs::copy(tiny().join("model.safetensors"), folder.join("model.safetensors")).unwrap();
+    change(&folder);
+    vec!["--model".to_owned(), name.to_owned()]
+}
+
+/// Returns what changes a JSON file of a folder.
+fn edited(file: &'static str, edit: impl FnOnce(&mut Value)) -> impl FnOnce(&Path) {
+    move |folder| {
+        let path = folder.join(file);
+        let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut value);
+        fs::write(path, value.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_folder_is_one_line_that_names_the_file_and_what_it_lacks() {
+    let bench = Bench::new();
+    let text =
+        |key: &'static str, value: Value| edited("config.json", move |config| config["text_config"][key] = value);
+    let cut = |folder: &Path| {
+        let weights = fs::read(folder.join("model.safetensors")).unwrap();
+        fs::write(folder.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    };
+    let no_image = |tokenizer: &mut Value| {
+        tokenizer["added_tokens"].as_array_mut().unwrap().retain(|token| token["content"] != "<image>");
+    };
+    let processor = |file: &mut Value| file["image_processor_type"] = json!("CLIPImageProcessor");
+    let cases = [
+        (published(&bench, "cut", cut), "cut/model.safetensors: expected a whole safetensors file"),
+        (
+            published(&bench, "other", edited("config.json", |config| config["model_type"] = json!("llava"))),
+            "other/config.json: expected model_type to be idefics3 or smolvlm, found llava",
+        ),
+        (
+            published(&bench, "rope", text("rope_parameters", Value::Null)),
+            "rope/config.json: expected text_config.rope_theta or rope_parameters.rope_theta, found neither",
+        ),
+        (
+            published(&bench, "narrow", text("hidden_size", json!(40))),
+            "narrow/config.json: expected text_config.hidden to be a multiple of 32 up to 2^24, found 40",
+        ),
+        (
+            published(&bench, "huge", text("vocab_size", json!(1_000_000_000_000_u64))),
+            "huge/config.json: expected text_config.vocabulary to be 1 to 2^24, found 1000000000000",
+        ),
+        (
+            published(&bench, "deep", text("num_hidden_layers", json!(3))),
+            "deep/model.safetensors: expected tensor model.text_model.layers.2.input_layernorm.weight of shape [32]",
+        ),
+        (
+            published(&bench, "blind", edited("tokenizer.json", no_image)),
+            "blind/tokenizer.json: expected tokenizer with <image>, found no such special token",
+        ),
+        (
+            published(&bench, "processor", edited("preprocessor_config.json", processor)),
+            "processor/preprocessor_config.json: expected image_processor_type: Idefics3ImageProcessor or",
+        ),
+    ];
+    let whole = published(&bench, "whole", |_| {});
+    let question = ["--prompt", "Good?", "--context", "128", "--max-new-tokens", "2"];
+    assert_eq!(run(&bench, "generate", &whole, &question).status.code(), Some(0));
+    for (model, expected) in cases {
+        let output = run(&bench, "generate", &model, &question);
+        assert_eq!(output.status.code(), Some(1), "{model:?}: {output:?}");
+        let line = one_line(&output);
+        assert!(line.starts_with("loupe: ") && line.contains(expected), "{line}");
+    }
+}
+
 #[test]
 fn a_benchmark_has_every_measurement() {
     let bench = Bench::new();
-    let small = ["--rounds", "2", "--prompt-tokens", "32", "--new-tokens", "8", "--context", "128", "--json"];
-    let measured = json(&run(&bench, "bench", &model(), &small));
+    bench.write("word.json", r#"{"type": "string", "pattern": "^[a-z]{9}$"}"#);
+    let small = ["--rounds", "2", "--prompt-tokens", "32", "--new-tokens", "8", "--context", "128"];
+    let measured = json(&run(&bench, "bench", &model(), &[&small[..], &["--schema", "word.json", "--json"]].concat()));
     for name in ["load_ms", "tile_ms", "prefill_tokens_per_s", "decode_tokens_per_s", "answer_ms"] {
         let samples = measured["loupe"][name]["samples"].as_array().unwrap();
         assert!(samples.len() == 2 && samples.iter().all(|value| value.as_f64() > Some(0.0)), "{name}: {measured}");

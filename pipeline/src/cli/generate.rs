@@ -5,7 +5,6 @@ mod looking;
 mod stream;
 
 use std::{
-    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,7 +24,7 @@ use models::{
 };
 use serde::Serialize;
 
-use super::{Outcome, device::Device, models::require_model, print_json, progress};
+use super::{Outcome, device::Device, models::require_model, print_json, progress, schema::read_schema};
 
 pub(super) use args::GenerateArgs;
 use args::WritingArgs;
@@ -198,12 +197,8 @@ impl GenerateArgs {
 
     fn grammar(&self, model: &SmolVlm) -> anyhow::Result<Option<Grammar>> {
         let Some(path) = &self.writing.schema else { return Ok(None) };
-        let name = path.display();
-        let text = fs::read_to_string(path).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
-        let schema = serde_json::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("{name}: expected a JSON Schema, found {error}"))?;
         let compiler = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?;
-        Ok(Some(compiler.json(&schema)?))
+        Ok(Some(compiler.json(&read_schema(path)?)?))
     }
 
     /// Returns what the model reads. Pictures come before the question, as in training.

@@ -11,7 +11,7 @@ use models::{
     grammar::{Grammar, GrammarCompiler},
     smolvlm::{Content, Engine, ModelFiles, Role, SmolVlm, SmolVlmOptions, Turn},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{super::drawing::drawing, Measured, Tokens};
 
@@ -34,6 +34,8 @@ pub(super) struct Own {
     /// Positions that the language model can hold.
     pub(super) context: usize,
     pub(super) tokens: Tokens,
+    /// What the answer about a picture satisfies.
+    pub(super) schema: Value,
 }
 
 impl Own {
@@ -59,7 +61,7 @@ impl Own {
 
     fn report(&self, measured: &mut Measured) -> anyhow::Result<()> {
         let mut model = self.open()?;
-        let grammar = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?.json(&schema())?;
+        let grammar = GrammarCompiler::new(Arc::clone(model.generator.tokenizer()))?.json(&self.schema)?;
         let picture = drawing(PICTURE_PX)?;
         let started = Instant::now();
         answer(&mut model, &picture, &grammar)?;
@@ -115,8 +117,8 @@ fn write(
     Ok(model.generator.generate(reading, grammar, options, &mut &AtomicBool::new(false))?)
 }
 
-/// A report of some eighty tokens.
-fn schema() -> serde_json::Value {
+/// Returns the schema of a report of some eighty tokens.
+pub(super) fn report_schema() -> Value {
     json!({
         "type": "object",
         "properties": {
