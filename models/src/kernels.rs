@@ -22,10 +22,10 @@ mod rows;
 mod simd;
 mod team;
 
-pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set};
+pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set, inverse};
 pub use linear::{Activations, Storage};
 pub(crate) use linear::{Linear, Scratch};
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
 pub(crate) use rows::{add, exp2, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
-pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd};
+pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd, Words};
 pub(crate) use team::Team;

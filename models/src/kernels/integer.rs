@@ -5,8 +5,7 @@ mod layer;
 mod rows;
 
 pub(crate) use layer::{Add, Gelu, IntegerLinear, PANEL_OUTPUTS, Set};
-pub(super) use rows::inverse;
-pub(crate) use rows::{IntegerRows, Range};
+pub(crate) use rows::{IntegerRows, Range, inverse};
 
 /// Rows that are multiplied together, and groups of 16 outputs: their sums fill 24 of 32 registers, and a panel of 768 inputs
 /// 24 KB, so that it stays in the first-level cache while rows stream past.

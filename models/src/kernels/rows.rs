@@ -206,8 +206,8 @@ pub(super) fn round(x: f32) -> f32 {
     x + ROUND - ROUND
 }
 
-/// Returns `2^x` for `x` up to 0 within 4 millionths: `2^n * 2^r` with whole `n`, and `2^r` by its Taylor series. Two thirds of the
-/// work of [`exp`], and as exact as weights of attention need.
+/// Returns `2^x` for `x` up to 0 within 3 millionths: `2^n * 2^r` with whole `n`, and `2^r` by the polynomial of degree 4 with the
+/// least relative error among those that are 1 at 0. Half the work of [`exp`], and as exact as weights of attention need.
 #[inline(always)]
 pub(crate) fn exp2<L: Level>(x: f32) -> f32 {
     /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
@@ -215,8 +215,8 @@ pub(crate) fn exp2<L: Level>(x: f32) -> f32 {
     let x = if x > -126.0 { x } else { -126.0 };
     let shifted = x + ROUND;
     let rest = x - (shifted - ROUND);
-    let mut power = 1.333_355_8e-3;
-    for coefficient in [9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
+    let mut power = 9.581_047e-3;
+    for coefficient in [5.590_597e-2, 0.240_241_45, 0.693_124_3, 1.0] {
         power = L::mul_add(power, rest, coefficient);
     }
     f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))

@@ -94,17 +94,26 @@ pub(crate) trait Level: Sized {
         rows: &[[u32; ROWS]],
         panel: &[[Words; GROUPS]],
     ) -> [[[i32; LANES]; GROUPS]; ROWS] {
-        let mut sums = [[[0; LANES]; GROUPS]; ROWS];
-        for (inputs, weights) in rows.iter().zip(panel) {
-            for row in 0..ROWS {
-                for group in 0..GROUPS {
-                    for lane in 0..LANES {
-                        sums[row][group][lane] += byte_products(inputs[row], weights[group].0[lane]);
-                    }
+        word_tile(rows, panel, byte_products)
+    }
+
+    /// Sets `sums` to `sums * factors + products`: for each row and output, products of signed 16-bit halves of `rows` and `panel`.
+    /// An entry of either holds two inputs. Products of a row and an output do not add up to more than 32 bits hold.
+    #[inline(always)]
+    fn mix_pairs<const ROWS: usize, const GROUPS: usize>(
+        (rows, panel): (&[[u32; ROWS]], &[[Words; GROUPS]]),
+        factors: &[Lanes; GROUPS],
+        sums: &mut [[Lanes; GROUPS]; ROWS],
+    ) {
+        let products = word_tile(rows, panel, pair_products);
+        for row in 0..ROWS {
+            for group in 0..GROUPS {
+                for lane in 0..LANES {
+                    let sum = &mut sums[row][group].0[lane];
+                    *sum = Self::mul_add(*sum, factors[group].0[lane], products[row][group][lane] as f32);
                 }
             }
         }
-        sums
     }
 
     /// Adds the products of `rows` with `panel` to `sums`; `MINIMA` says whether there are minima.
@@ -154,6 +163,35 @@ fn finish_row<L: Level, const GROUPS: usize>(
             *place = L::mul_add(panel.minima[group].0[lane], sum, *place);
         }
     }
+}
+
+/// Returns for each row and output the sum over entries of what `product` returns for their words.
+#[inline(always)]
+fn word_tile<const ROWS: usize, const GROUPS: usize>(
+    rows: &[[u32; ROWS]],
+    panel: &[[Words; GROUPS]],
+    product: impl Fn(u32, u32) -> i32,
+) -> [[[i32; LANES]; GROUPS]; ROWS] {
+    let mut sums = [[[0_i32; LANES]; GROUPS]; ROWS];
+    for (inputs, weights) in rows.iter().zip(panel) {
+        for row in 0..ROWS {
+            for group in 0..GROUPS {
+                for lane in 0..LANES {
+                    let sum = &mut sums[row][group][lane];
+                    // A check in each lane would keep this loop from becoming vector instructions.
+                    *sum = sum.wrapping_add(product(inputs[row], weights[group].0[lane]));
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Returns the sum of products of two signed 16-bit halves.
+#[inline(always)]
+fn pair_products(a: u32, b: u32) -> i32 {
+    let half = |word: u32| i32::from(word as i16);
+    (half(a) * half(b)).wrapping_add(half(a >> 16) * half(b >> 16))
 }
 
 /// Returns the sum of products of four unsigned bytes with four signed ones.

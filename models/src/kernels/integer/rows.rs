@@ -71,7 +71,7 @@ impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for Round<'a, W> {
 
 /// Returns the inverse of `scale`, 0 where it has none: numbers that far below all others are zero.
 #[inline(always)]
-pub(in crate::kernels) fn inverse(scale: f32) -> f32 {
+pub(crate) fn inverse(scale: f32) -> f32 {
     let inverse = 1.0 / scale;
     if inverse.is_finite() { inverse } else { 0.0 }
 }

@@ -5,6 +5,7 @@ use std::arch::x86_64::{
     _mm512_srli_epi32, _mm512_store_ps, _mm512_sub_ps,
 };
 
+mod pairs;
 mod tile;
 
 use super::{Fixed, Kernel, LANES, Lanes, Level, PanelBlock, RowBlock, Words};
@@ -28,6 +29,21 @@ impl<const WIDE: bool> Level for Fused<WIDE> {
     ) -> [[[i32; LANES]; GROUPS]; ROWS] {
         // SAFETY: this level is private to this module, where only `run_avx2` and `run_avx512` name it, and both need AVX2.
         unsafe { tile::word_tile(rows, panel) }
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "calls functions that need instructions not every x86 has")]
+    fn mix_pairs<const ROWS: usize, const GROUPS: usize>(
+        pairs: (&[[u32; ROWS]], &[[Words; GROUPS]]),
+        factors: &[Lanes; GROUPS],
+        sums: &mut [[Lanes; GROUPS]; ROWS],
+    ) {
+        // SAFETY: as above; `run_avx512` alone names this level with `WIDE`.
+        if WIDE {
+            unsafe { pairs::mix_wide(pairs, factors, sums) }
+        } else {
+            unsafe { pairs::mix(pairs, factors, sums) }
+        }
     }
 }
 
@@ -65,6 +81,17 @@ impl Level for Vnni {
     ) -> [[[i32; LANES]; GROUPS]; ROWS] {
         // SAFETY: as above.
         unsafe { tile::byte_tile(rows, panel) }
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
+    fn mix_pairs<const ROWS: usize, const GROUPS: usize>(
+        pairs: (&[[u32; ROWS]], &[[Words; GROUPS]]),
+        factors: &[Lanes; GROUPS],
+        sums: &mut [[Lanes; GROUPS]; ROWS],
+    ) {
+        // SAFETY: as above.
+        unsafe { pairs::mix_vnni(pairs, factors, sums) }
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@
 //! are rounded row by row, so that one bright patch does not take the precision of the others.
 
 mod attention;
+mod head;
 mod weights;
 
 use crate::{
@@ -17,7 +18,8 @@ use super::{
 };
 use crate::smolvlm::{Tensors, VlmConfig};
 
-use attention::{Attention, Head};
+use attention::Attention;
+use head::Head;
 use weights::{Block, Norm, Weights};
 
 /// What the bytes of a picture mean: `x / 127.5 - 1`.
@@ -199,7 +201,7 @@ impl Scratch {
             wide: IntegerRows::new(share, vision.feed_forward),
             inner: vec![0.0; share * vision.feed_forward],
             mixed: vec![0.0; share * vision.hidden],
-            attention: Attention::new(vision.side_patches().pow(2), vision.hidden / vision.heads),
+            attention: Attention::new(vision.hidden / vision.heads),
         }
     }
 

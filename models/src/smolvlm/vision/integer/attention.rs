@@ -1,83 +1,63 @@
-//! Attention of every patch to every other. Scores are products of 8-bit queries and keys, all else is `f32`.
+//! Attention of every patch to every other, in whole numbers: scores are products of 8-bit queries and keys, and 14-bit weights mix
+//! 10-bit values.
 //!
 //! Subtracting the mean of all keys from each key changes all scores of a query by the same amount, which softmax does not
-//! see, and takes away most of the range that they would have to be rounded over (Zhang and others, arXiv 2410.02367).
+//! see, and takes away most of the range that they would have to be rounded over (Zhang and others, arXiv 2410.02367). Likewise
+//! the middle of a column of values is subtracted before and added after mixing, as weights add up to 1.
+//!
+//! Patches are taken a block at a time, so that scores never leave the first-level cache: the greatest score so far makes the
+//! weight 1, and sums shrink when a greater one comes (Milakov and Gimelshein, arXiv 1805.02867).
 
 #![expect(
     clippy::inline_always,
     reason = "what is not inlined into a kernel is compiled without the kernel's instructions"
 )]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "kernels walk several arrays in step; this form becomes vector instructions"
+)]
 
-use crate::kernels::{
-    IntegerLinear, IntegerRows, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, TILE_ROWS, TileRow, add, exp2,
-    tile,
-};
+use crate::kernels::{IntegerLinear, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, Words, exp2};
+
+use super::head::{BLOCK_PATCHES, Block, Head, TILE_VALUES, WEIGHT_MAX, half};
 
 /// Groups of 16 queries that are computed together.
 const GROUPS: usize = PANEL_OUTPUTS / LANES;
-/// Keys whose weights, 16 KB, stay in the first-level cache until they are used.
-const BLOCK_KEYS: usize = 128;
 
-/// Keys and values of one head.
-#[derive(Debug)]
-pub(super) struct Head {
-    /// `[patches, head_dim]`.
-    keys: IntegerRows,
-    /// `[head_dim / 6, patches]`, rounded up.
-    values: Vec<TileRow>,
-    dim: usize,
-}
-
-impl Head {
-    /// Returns room for a head of `dim` values.
-    pub(super) fn new(patches: usize, dim: usize) -> Self {
-        let tiles = dim.div_ceil(TILE_ROWS);
-        Self { keys: IntegerRows::new(patches, dim), values: vec![[0.0; TILE_ROWS]; patches * tiles], dim }
-    }
-
-    /// Takes the keys and values of head `index` from `qkv`, `[patches, 3 * hidden]`.
-    pub(super) fn arrange(&mut self, simd: Simd, qkv: &[f32], (index, hidden): (usize, usize)) {
-        let dim = self.dim;
-        let part =
-            |part: usize| qkv.chunks_exact(3 * hidden).map(move |row| &row[part * hidden + index * dim..][..dim]);
-        let patches = qkv.len() / (3 * hidden);
-        let mut mean = vec![0.0; self.dim];
-        part(1).for_each(|key| add(&mut mean, key));
-        for sum in &mut mean {
-            *sum /= patches as f32;
-        }
-        let mut centred = vec![0.0; self.dim];
-        for (patch, (key, value)) in part(1).zip(part(2)).enumerate() {
-            centred.iter_mut().zip(key).zip(&mean).for_each(|((out, key), mean)| *out = key - mean);
-            self.keys.set(simd, patch, &centred);
-            for (tile, value) in value.chunks(TILE_ROWS).enumerate() {
-                self.values[tile * patches + patch][..value.len()].copy_from_slice(value);
-            }
-        }
-    }
-}
+/// A number of each query.
+type Queries = [Lanes; GROUPS];
+/// Less than any score.
+const LEAST: Queries = [Lanes([f32::NEG_INFINITY; LANES]); GROUPS];
 
 /// Buffers of attention, of one thread.
 #[derive(Debug)]
 pub(super) struct Attention {
     /// 32 queries as the outputs of a layer.
     queries: IntegerLinear,
-    /// `[patches, 32]`.
+    /// `[patches of a block, 32]`.
     scores: Vec<f32>,
-    /// `[128]`.
-    weights: Vec<[Lanes; GROUPS]>,
-    /// `[head_dim, 32]`, rounded up to whole tiles.
-    sums: Vec<[[f32; LANES]; GROUPS]>,
+    mixture: Mixture,
+}
+
+/// What queries have made of the blocks so far.
+#[derive(Debug)]
+struct Mixture {
+    /// `[patches of a block / 2]`: a word holds the weights of two patches.
+    weights: Vec<[Words; GROUPS]>,
+    greatest: Queries,
+    /// Sums of weights.
+    totals: Queries,
+    /// Sums of weighted values, `[head_dim]`, rounded up to whole tiles.
+    sums: Vec<Queries>,
 }
 
 impl Attention {
     /// Returns buffers for heads of `dim` values.
-    pub(super) fn new(patches: usize, dim: usize) -> Self {
+    pub(super) fn new(dim: usize) -> Self {
         Self {
             queries: IntegerLinear::zeros(dim, PANEL_OUTPUTS),
-            scores: vec![0.0; patches * PANEL_OUTPUTS],
-            weights: vec![[Lanes::ZERO; GROUPS]; BLOCK_KEYS],
-            sums: vec![[[0.0; LANES]; GROUPS]; dim.next_multiple_of(TILE_ROWS)],
+            scores: vec![0.0; BLOCK_PATCHES * PANEL_OUTPUTS],
+            mixture: Mixture::new(dim),
         }
     }
 
@@ -89,25 +69,60 @@ impl Attention {
         (qkv, index): (&[f32], usize),
         (mixed, hidden): (&mut [f32], usize),
     ) {
+        let dim = head.columns.len();
         let panels = qkv.chunks(PANEL_OUTPUTS * 3 * hidden).zip(mixed.chunks_mut(PANEL_OUTPUTS * hidden));
         for (queries, mixed) in panels {
             for (output, row) in queries.chunks_exact(3 * hidden).enumerate() {
-                self.queries.set(simd, output, &row[index * head.dim..][..head.dim], 0.0);
+                self.queries.set(simd, output, &row[index * dim..][..dim], 0.0);
             }
-            self.queries.apply::<Set>(simd, &head.keys, &mut self.scores);
-            simd.run(Mix { buffers: self, head });
+            self.mixture.clear();
+            for block in &head.blocks {
+                let scores = &mut self.scores[..block.patches * PANEL_OUTPUTS];
+                self.queries.apply::<Set>(simd, &block.keys, scores);
+                simd.run(Mix { scores, block, mixture: &mut self.mixture });
+            }
             for (query, row) in mixed.chunks_exact_mut(hidden).enumerate() {
-                let sums = self.sums.iter().map(|sums| sums.as_flattened()[query]);
-                row[index * head.dim..][..head.dim].iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
+                self.mixture.write(head, query, &mut row[index * dim..][..dim]);
             }
         }
     }
 }
 
-/// Turns scores into weights and adds up the values by them.
+impl Mixture {
+    fn new(dim: usize) -> Self {
+        Self {
+            weights: vec![[Words([0; LANES]); GROUPS]; BLOCK_PATCHES / 2],
+            greatest: LEAST,
+            totals: [Lanes::ZERO; GROUPS],
+            sums: vec![[Lanes::ZERO; GROUPS]; dim.next_multiple_of(TILE_VALUES)],
+        }
+    }
+
+    fn clear(&mut self) {
+        self.greatest = LEAST;
+        self.totals = [Lanes::ZERO; GROUPS];
+        self.sums.fill([Lanes::ZERO; GROUPS]);
+    }
+
+    /// Writes the mixed values of one query to `out`, `[head_dim]`.
+    fn write(&self, head: &Head, query: usize, out: &mut [f32]) {
+        let factor = 1.0 / of(&self.totals, query);
+        for ((out, sums), column) in out.iter_mut().zip(&self.sums).zip(&head.columns) {
+            *out = of(sums, query) * factor * column.step + column.middle;
+        }
+    }
+}
+
+fn of(numbers: &Queries, query: usize) -> f32 {
+    numbers[query / LANES].0[query % LANES]
+}
+
+/// Turns the scores of a block into weights and adds up its values by them.
 struct Mix<'a> {
-    buffers: &'a mut Attention,
-    head: &'a Head,
+    /// `[patches, 32]`.
+    scores: &'a [f32],
+    block: &'a Block,
+    mixture: &'a mut Mixture,
 }
 
 impl Kernel for Mix<'_> {
@@ -115,61 +130,81 @@ impl Kernel for Mix<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let Attention { scores, weights, sums, .. } = self.buffers;
-        let patches = scores.len() / PANEL_OUTPUTS;
-        let scores = scores.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0;
-        let factor = std::f32::consts::LOG2_E / (self.head.dim as f32).sqrt();
-        // The greatest weight is 1, so that nothing overflows.
-        let shifts = greatest(scores).map(|scores| scores.map(|score| -score * factor));
-        let mut totals = [[0.0; LANES]; GROUPS];
-        sums.fill([[0.0; LANES]; GROUPS]);
-        for (block, scores) in scores.chunks(BLOCK_KEYS).enumerate() {
-            let weights = &mut weights[..scores.len()];
-            for (weights, scores) in weights.iter_mut().zip(scores) {
-                for group in 0..GROUPS {
-                    for lane in 0..LANES {
-                        let weight = exp2::<L>(L::mul_add(scores[group][lane], factor, shifts[group][lane]));
-                        weights[group].0[lane] = weight;
-                        totals[group][lane] += weight;
-                    }
-                }
-            }
-            let values = self.head.values.chunks_exact(patches).map(|values| &values[block * BLOCK_KEYS..]);
-            for (values, sums) in values.zip(sums.chunks_exact_mut(TILE_ROWS)) {
-                let products = tile::<L, GROUPS>(&values[..weights.len()], weights.iter());
-                add_products(sums, &products);
-            }
-        }
-        for sums in sums {
-            for group in 0..GROUPS {
-                for lane in 0..LANES {
-                    sums[group][lane] /= totals[group][lane];
-                }
-            }
-        }
+        let Mixture { weights, greatest, totals, sums } = self.mixture;
+        let scores = self.scores.as_chunks::<LANES>().0.as_chunks::<GROUPS>().0;
+        let weights = &mut weights[..scores.len().div_ceil(2)];
+        let shrink = raise::<L>(greatest, scores);
+        add::<L>(totals, &shrink, &weigh::<L>(scores, greatest, weights));
+        let tiles = self.block.values.chunks_exact(weights.len()).zip(sums.as_chunks_mut::<TILE_VALUES>().0);
+        tiles.for_each(|(values, sums)| L::mix_pairs((values, weights), &shrink, sums));
     }
 }
 
-/// Returns the greatest score of each query.
+/// Raises `greatest` to the greatest of `scores` and returns what that makes of the weights before.
 #[inline(always)]
-fn greatest(scores: &[[[f32; LANES]; GROUPS]]) -> [[f32; LANES]; GROUPS] {
-    let mut greatest = [[f32::NEG_INFINITY; LANES]; GROUPS];
+fn raise<L: Level>(greatest: &mut Queries, scores: &[[[f32; LANES]; GROUPS]]) -> Queries {
+    let before = *greatest;
+    let mut raised = before;
     for scores in scores {
         for group in 0..GROUPS {
             for lane in 0..LANES {
-                let greatest = &mut greatest[group][lane];
-                *greatest = if scores[group][lane] > *greatest { scores[group][lane] } else { *greatest };
+                let (score, raised) = (scores[group][lane], &mut raised[group].0[lane]);
+                *raised = if score > *raised { score } else { *raised };
             }
         }
     }
-    greatest
+    *greatest = raised;
+    let shrink = |group: usize, lane: usize| exp2::<L>(before[group].0[lane] - raised[group].0[lane]);
+    std::array::from_fn(|group| Lanes(std::array::from_fn(|lane| shrink(group, lane))))
 }
 
+/// Sets `totals` to `totals * shrink + new`.
 #[inline(always)]
-fn add_products(sums: &mut [[[f32; LANES]; GROUPS]], products: &[[[f32; LANES]; GROUPS]; TILE_ROWS]) {
-    for (sums, products) in sums.as_flattened_mut().iter_mut().zip(products.as_flattened()) {
+fn add<L: Level>(totals: &mut Queries, shrink: &Queries, new: &[[u32; LANES]; GROUPS]) {
+    for group in 0..GROUPS {
         for lane in 0..LANES {
-            sums[lane] += products[lane];
+            let total = &mut totals[group].0[lane];
+            *total = L::mul_add(*total, shrink[group].0[lane], new[group][lane] as f32);
         }
     }
 }
+
+/// Writes the weights of `scores` and returns their sums after rounding, so that what is mixed by them has no other size.
+#[inline(always)]
+fn weigh<L: Level>(
+    scores: &[[[f32; LANES]; GROUPS]],
+    greatest: &Queries,
+    weights: &mut [[Words; GROUPS]],
+) -> [[u32; LANES]; GROUPS] {
+    let mut totals = [[0_u32; LANES]; GROUPS];
+    let (pairs, last) = scores.as_chunks::<2>();
+    for (weights, [lower, upper]) in weights.iter_mut().zip(pairs) {
+        for group in 0..GROUPS {
+            for lane in 0..LANES {
+                let lower = weight::<L>(lower[group][lane] - greatest[group].0[lane]);
+                let upper = weight::<L>(upper[group][lane] - greatest[group].0[lane]);
+                weights[group].0[lane] = lower | upper << 16;
+                totals[group][lane] = totals[group][lane].wrapping_add(lower + upper);
+            }
+        }
+    }
+    if let (Some(weights), [last]) = (weights.last_mut(), last) {
+        for group in 0..GROUPS {
+            for lane in 0..LANES {
+                let last = weight::<L>(last[group][lane] - greatest[group].0[lane]);
+                weights[group].0[lane] = last;
+                totals[group][lane] = totals[group][lane].wrapping_add(last);
+            }
+        }
+    }
+    totals
+}
+
+/// Returns the rounded weight of an exponent up to 0.
+#[inline(always)]
+fn weight<L: Level>(exponent: f32) -> u32 {
+    half(exp2::<L>(exponent) * WEIGHT_MAX as f32)
+}
+
+#[cfg(test)]
+mod tests;
