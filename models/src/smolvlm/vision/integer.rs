@@ -19,7 +19,7 @@ use super::{
 use crate::smolvlm::{Tensors, VlmConfig};
 
 use attention::Attention;
-use head::Head;
+use head::{Head, arrange};
 use weights::{Block, Norm, Weights};
 
 /// What the bytes of a picture mean: `x / 127.5 - 1`.
@@ -127,14 +127,12 @@ impl IntegerVision {
         });
     }
 
-    /// Rounds the keys and arranges the values of all heads.
+    /// Rounds the keys and values of all heads.
     fn arrange_heads(&mut self) {
         let Self { team, simd, heads, qkv, config, .. } = self;
         let share = heads.len().div_ceil(team.threads());
         team.run(&mut heads.chunks_mut(share).collect::<Vec<_>>(), |thread, heads| {
-            for (index, head) in heads.iter_mut().enumerate() {
-                head.arrange(*simd, qkv, (thread * share + index, config.vision.hidden));
-            }
+            arrange(*simd, heads, thread * share, (qkv, config.vision.hidden));
         });
     }
 
@@ -201,7 +199,7 @@ impl Scratch {
             wide: IntegerRows::new(share, vision.feed_forward),
             inner: vec![0.0; share * vision.feed_forward],
             mixed: vec![0.0; share * vision.hidden],
-            attention: Attention::new(vision.hidden / vision.heads),
+            attention: Attention::new(share, (vision.heads, vision.hidden / vision.heads)),
         }
     }
 
@@ -217,9 +215,7 @@ impl Scratch {
     fn attend(&mut self, simd: Simd, heads: &[Head], qkv: &[f32]) {
         let hidden = self.row.len();
         let mixed = &mut self.mixed[..qkv.len() / 3];
-        for (index, head) in heads.iter().enumerate() {
-            self.attention.attend(simd, head, (qkv, index), (mixed, hidden));
-        }
+        self.attention.attend(simd, heads, qkv, mixed);
         for (row, values) in mixed.chunks_exact(hidden).enumerate() {
             self.narrow.set(simd, row, values);
         }

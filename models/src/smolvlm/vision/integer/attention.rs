@@ -1,5 +1,5 @@
 //! Attention of every patch to every other, in whole numbers: scores are products of 8-bit queries and keys, and 14-bit weights mix
-//! 10-bit values.
+//! 11-bit values.
 //!
 //! Subtracting the mean of all keys from each key changes all scores of a query by the same amount, which softmax does not
 //! see, and takes away most of the range that they would have to be rounded over (Zhang and others, arXiv 2410.02367). Likewise
@@ -19,7 +19,7 @@
 
 use crate::kernels::{IntegerLinear, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, Words, exp2};
 
-use super::head::{BLOCK_PATCHES, Block, Head, TILE_VALUES, WEIGHT_MAX, half};
+use super::head::{BLOCK_PATCHES, Block, Head, ROUND, TILE_VALUES, WEIGHT_MAX};
 
 /// Groups of 16 queries that are computed together.
 const GROUPS: usize = PANEL_OUTPUTS / LANES;
@@ -32,8 +32,8 @@ const LEAST: Queries = [Lanes([f32::NEG_INFINITY; LANES]); GROUPS];
 /// Buffers of attention, of one thread.
 #[derive(Debug)]
 pub(super) struct Attention {
-    /// 32 queries as the outputs of a layer.
-    queries: IntegerLinear,
+    /// 32 queries each as the outputs of a layer, `[heads, panels of rows]`.
+    queries: Vec<IntegerLinear>,
     /// `[patches of a block, 32]`.
     scores: Vec<f32>,
     mixture: Mixture,
@@ -52,37 +52,37 @@ struct Mixture {
 }
 
 impl Attention {
-    /// Returns buffers for heads of `dim` values.
-    pub(super) fn new(dim: usize) -> Self {
+    /// Returns buffers for `rows` rows of `heads` heads of `dim` values.
+    pub(super) fn new(rows: usize, (heads, dim): (usize, usize)) -> Self {
+        let panels = heads * rows.div_ceil(PANEL_OUTPUTS);
         Self {
-            queries: IntegerLinear::zeros(dim, PANEL_OUTPUTS),
+            queries: (0..panels).map(|_| IntegerLinear::zeros(dim, PANEL_OUTPUTS)).collect(),
             scores: vec![0.0; BLOCK_PATCHES * PANEL_OUTPUTS],
             mixture: Mixture::new(dim),
         }
     }
 
-    /// Writes what head `index` makes of the queries in `qkv`, `[rows, 3 * hidden]`, to its columns of `mixed`, `[rows, hidden]`.
-    pub(super) fn attend(
-        &mut self,
-        simd: Simd,
-        head: &Head,
-        (qkv, index): (&[f32], usize),
-        (mixed, hidden): (&mut [f32], usize),
-    ) {
-        let dim = head.columns.len();
-        let panels = qkv.chunks(PANEL_OUTPUTS * 3 * hidden).zip(mixed.chunks_mut(PANEL_OUTPUTS * hidden));
-        for (queries, mixed) in panels {
-            for (output, row) in queries.chunks_exact(3 * hidden).enumerate() {
-                self.queries.set(simd, output, &row[index * dim..][..dim], 0.0);
+    /// Writes what `heads` make of the queries in `qkv`, `[rows, 3 * hidden]`, to `mixed`, `[rows, hidden]`.
+    pub(super) fn attend(&mut self, simd: Simd, heads: &[Head], qkv: &[f32], mixed: &mut [f32]) {
+        let hidden = heads.iter().map(|head| head.columns.len()).sum::<usize>();
+        let panels = self.queries.len() / heads.len();
+        for (row, values) in qkv.chunks_exact(3 * hidden).enumerate() {
+            let queries = values[..hidden].chunks_exact(hidden / heads.len()).enumerate();
+            for (head, query) in queries {
+                self.queries[head * panels + row / PANEL_OUTPUTS].set(simd, row % PANEL_OUTPUTS, query, 0.0);
             }
-            self.mixture.clear();
-            for block in &head.blocks {
-                let scores = &mut self.scores[..block.patches * PANEL_OUTPUTS];
-                self.queries.apply::<Set>(simd, &block.keys, scores);
-                simd.run(Mix { scores, block, mixture: &mut self.mixture });
-            }
-            for (query, row) in mixed.chunks_exact_mut(hidden).enumerate() {
-                self.mixture.write(head, query, &mut row[index * dim..][..dim]);
+        }
+        for (index, (head, queries)) in heads.iter().zip(self.queries.chunks(panels)).enumerate() {
+            for (queries, mixed) in queries.iter().zip(mixed.chunks_mut(PANEL_OUTPUTS * hidden)) {
+                self.mixture.clear();
+                for block in &head.blocks {
+                    let scores = &mut self.scores[..block.patches * PANEL_OUTPUTS];
+                    queries.apply::<Set>(simd, &block.keys, scores);
+                    simd.run(Mix { scores, block, mixture: &mut self.mixture });
+                }
+                for (query, row) in mixed.chunks_exact_mut(hidden).enumerate() {
+                    self.mixture.write(head, query, &mut row[index * head.columns.len()..][..head.columns.len()]);
+                }
             }
         }
     }
@@ -203,7 +203,7 @@ fn weigh<L: Level>(
 /// Returns the rounded weight of an exponent up to 0.
 #[inline(always)]
 fn weight<L: Level>(exponent: f32) -> u32 {
-    half(exp2::<L>(exponent) * WEIGHT_MAX as f32)
+    L::mul_add(exp2::<L>(exponent), WEIGHT_MAX as f32, ROUND).to_bits() & 0xffff
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use crate::kernels::{IntegerRows, Kernel, Level, Simd, inverse};
 
 /// Patches whose scores and weights stay in the first-level cache until they are used: whole pairs, and whole tiles of keys.
-pub(super) const BLOCK_PATCHES: usize = 132;
+pub(super) const BLOCK_PATCHES: usize = 96;
 /// What the weight 1, the greatest, is rounded to.
 pub(super) const WEIGHT_MAX: i32 = 1 << 14;
 /// What the greatest value of a column is rounded to: sums of products of a block with weights fill 32 bits at most.
@@ -46,6 +46,17 @@ impl Block {
         let values = vec![[0; TILE_VALUES]; dim.div_ceil(TILE_VALUES) * patches.div_ceil(2)];
         Self { keys: IntegerRows::new(patches, dim), values, patches }
     }
+
+    /// Sets the numbers of two patches, `[head_dim]`.
+    #[inline(always)]
+    fn set_pair(&mut self, pair: usize, words: &[u32]) {
+        let tiles = self.values.chunks_exact_mut(self.patches.div_ceil(2));
+        let (whole, rest) = words.as_chunks::<TILE_VALUES>();
+        let last = std::array::from_fn(|column| rest.get(column).copied().unwrap_or(0));
+        for (tile, words) in tiles.zip(whole.iter().chain([&last])) {
+            tile[pair] = *words;
+        }
+    }
 }
 
 impl Head {
@@ -55,110 +66,148 @@ impl Head {
         let blocks = (0..patches).step_by(BLOCK_PATCHES).map(block).collect();
         Self { blocks, columns: vec![Column { step: 0.0, middle: 0.0 }; dim] }
     }
+}
 
-    /// Takes the keys and values of head `index` from `qkv`, `[patches, 3 * hidden]`.
-    pub(super) fn arrange(&mut self, simd: Simd, qkv: &[f32], (index, hidden): (usize, usize)) {
-        let dim = self.columns.len();
-        let rows = |qkv, part: usize| Rows { all: qkv, width: 3 * hidden, first: part * hidden + index * dim, dim };
-        let means = simd.run(Survey { keys: rows(qkv, 1), values: rows(qkv, 2), columns: &mut self.columns });
-        let factor = std::f32::consts::LOG2_E / (dim as f32).sqrt();
-        let mut centred = vec![0.0; dim];
-        for (block, qkv) in self.blocks.iter_mut().zip(qkv.chunks(BLOCK_PATCHES * 3 * hidden)) {
-            for (patch, key) in rows(qkv, 1).each().enumerate() {
-                let parts = centred.iter_mut().zip(key).zip(&means);
-                parts.for_each(|((out, key), mean)| *out = (key - mean) * factor);
-                block.keys.set(simd, patch, &centred);
-            }
-            simd.run(Pack { values: rows(qkv, 2), columns: &self.columns, block });
-        }
+/// Takes the keys and values of `heads`, of which the first is head `first`, from `qkv`, `[patches, 3 * hidden]`. All at once: the
+/// rows of a head lie in as many pages of memory as those of all heads.
+pub(super) fn arrange(simd: Simd, heads: &mut [Head], first: usize, (qkv, hidden): (&[f32], usize)) {
+    let Some(dim) = heads.first().map(|head| head.columns.len()) else { return };
+    let columns = heads.len() * dim;
+    let part = |qkv, part: usize| Rows { all: qkv, width: 3 * hidden, first: part * hidden + first * dim, columns };
+    let summary = simd.run(Survey { keys: part(qkv, 1), values: part(qkv, 2) });
+    for (head, columns) in heads.iter_mut().zip(summary.columns.chunks(dim)) {
+        head.columns.copy_from_slice(columns);
+    }
+    for (index, qkv) in qkv.chunks(BLOCK_PATCHES * 3 * hidden).enumerate() {
+        let mut blocks: Vec<&mut Block> = heads.iter_mut().map(|head| &mut head.blocks[index]).collect();
+        simd.run(RoundKeys { simd, keys: part(qkv, 1), means: &summary.means, blocks: &mut blocks });
+        simd.run(RoundValues { values: part(qkv, 2), columns: &summary.columns, blocks: &mut blocks });
     }
 }
 
-/// One part of one head: columns of a matrix.
+/// Some columns of a matrix.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     all: &'a [f32],
     width: usize,
     first: usize,
-    dim: usize,
+    columns: usize,
 }
 
 impl<'a> Rows<'a> {
     #[inline(always)]
     fn each(self) -> impl Iterator<Item = &'a [f32]> {
-        self.all.chunks_exact(self.width).map(move |row| &row[self.first..][..self.dim])
+        self.all.chunks_exact(self.width).map(move |row| &row[self.first..][..self.columns])
     }
 }
 
-/// Sets `columns` to the ranges of values and returns the means of keys.
+/// Finds what keys and values are rounded by.
 struct Survey<'a> {
     keys: Rows<'a>,
     values: Rows<'a>,
-    columns: &'a mut [Column],
+}
+
+struct Summary {
+    /// Of columns of keys.
+    means: Vec<f32>,
+    /// Of values.
+    columns: Vec<Column>,
 }
 
 impl Kernel for Survey<'_> {
-    type Output = Vec<f32>;
+    type Output = Summary;
 
     #[inline(always)]
-    fn run<L: Level>(self) -> Vec<f32> {
-        let dim = self.columns.len();
-        let (mut sums, mut lows, mut highs) = (vec![0.0; dim], vec![f32::INFINITY; dim], vec![f32::NEG_INFINITY; dim]);
+    fn run<L: Level>(self) -> Summary {
+        let columns = self.keys.columns;
+        let (mut means, mut lows, mut highs) =
+            (vec![0.0; columns], vec![f32::INFINITY; columns], vec![f32::NEG_INFINITY; columns]);
         let mut patches = 0.0;
         for (keys, values) in self.keys.each().zip(self.values.each()) {
-            sums.iter_mut().zip(keys).for_each(|(sum, key)| *sum += key);
+            means.iter_mut().zip(keys).for_each(|(sum, key)| *sum += key);
             for ((low, high), &value) in lows.iter_mut().zip(&mut highs).zip(values) {
                 *low = if value < *low { value } else { *low };
                 *high = if value > *high { value } else { *high };
             }
             patches += 1.0;
         }
-        for (column, (low, high)) in self.columns.iter_mut().zip(lows.iter().zip(&highs)) {
-            let middle = low / 2.0 + high / 2.0;
-            // The middle of neighbouring floats is one of them: only distances from what it is rounded to bound the numbers.
-            *column = Column { step: (high - middle).max(middle - low) / VALUE_MAX as f32, middle };
-        }
-        sums.iter_mut().for_each(|sum| *sum /= patches);
-        sums
+        means.iter_mut().for_each(|sum| *sum /= patches);
+        Summary { means, columns: lows.iter().zip(&highs).map(|(low, high)| Column::between(*low, *high)).collect() }
     }
 }
 
-/// Rounds the values of a block.
-struct Pack<'a> {
-    values: Rows<'a>,
-    columns: &'a [Column],
-    block: &'a mut Block,
+impl Column {
+    fn between(low: f32, high: f32) -> Self {
+        let middle = low / 2.0 + high / 2.0;
+        // The middle of neighbouring floats is one of them: only distances from what it is rounded to bound the numbers.
+        Self { step: (high - middle).max(middle - low) / VALUE_MAX as f32, middle }
+    }
 }
 
-impl Kernel for Pack<'_> {
+/// Rounds the keys of a block of each head.
+struct RoundKeys<'a, 'b> {
+    simd: Simd,
+    keys: Rows<'a>,
+    means: &'a [f32],
+    blocks: &'a mut [&'b mut Block],
+}
+
+impl Kernel for RoundKeys<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let pairs = self.block.patches.div_ceil(2);
-        let factors: Vec<f32> = self.columns.iter().map(|column| inverse(column.step)).collect();
-        let middles: Vec<f32> = self.columns.iter().map(|column| column.middle).collect();
-        let mut words = vec![[0; TILE_VALUES]; self.columns.len().div_ceil(TILE_VALUES)];
-        let mut rows = self.values.each();
-        for pair in 0..pairs {
-            let Some(lower) = rows.next() else { return };
-            // What stands beside the last of an odd number of patches has no weight.
-            let upper = rows.next().unwrap_or(lower);
-            let columns = lower.iter().zip(upper).zip(middles.iter().zip(&factors));
-            for (word, ((lower, upper), (middle, factor))) in words.as_flattened_mut().iter_mut().zip(columns) {
-                *word = half((lower - middle) * factor) | half((upper - middle) * factor) << 16;
-            }
-            for (tile, words) in self.block.values.chunks_exact_mut(pairs).zip(&words) {
-                tile[pair] = *words;
+        let dim = self.means.len() / self.blocks.len();
+        let factor = std::f32::consts::LOG2_E / (dim as f32).sqrt();
+        let mut centred = vec![0.0; self.means.len()];
+        for (patch, keys) in self.keys.each().enumerate() {
+            let parts = centred.iter_mut().zip(keys).zip(self.means);
+            parts.for_each(|((out, key), mean)| *out = (key - mean) * factor);
+            for (block, centred) in self.blocks.iter_mut().zip(centred.chunks_exact(dim)) {
+                block.keys.set(self.simd, patch, centred);
             }
         }
     }
 }
 
+/// Rounds the values of a block of each head.
+struct RoundValues<'a, 'b> {
+    values: Rows<'a>,
+    columns: &'a [Column],
+    blocks: &'a mut [&'b mut Block],
+}
+
+impl Kernel for RoundValues<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let dim = self.columns.len() / self.blocks.len();
+        let factors: Vec<f32> = self.columns.iter().map(|column| inverse(column.step)).collect();
+        let middles: Vec<f32> = self.columns.iter().map(|column| column.middle).collect();
+        let mut words = vec![0; self.columns.len()];
+        let mut rows = self.values.each();
+        let mut pair = 0;
+        while let Some(lower) = rows.next() {
+            // What stands beside the last of an odd number of patches has no weight.
+            let upper = rows.next().unwrap_or(lower);
+            let columns = lower.iter().zip(upper).zip(middles.iter().zip(&factors));
+            for (word, ((lower, upper), (middle, factor))) in words.iter_mut().zip(columns) {
+                *word = half((lower - middle) * factor) | half((upper - middle) * factor) << 16;
+            }
+            for (block, words) in self.blocks.iter_mut().zip(words.chunks_exact(dim)) {
+                block.set_pair(pair, words);
+            }
+            pair += 1;
+        }
+    }
+}
+
+/// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
+pub(super) const ROUND: f32 = 12_582_912.0;
+
 /// Returns the lowest 16 bits of the whole number nearest to `x`, which is small.
 #[inline(always)]
-pub(super) fn half(x: f32) -> u32 {
-    /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
+fn half(x: f32) -> u32 {
     (x + ROUND).to_bits() & 0xffff
 }

@@ -1,5 +1,5 @@
 use super::{
-    super::head::{Column, VALUE_MAX},
+    super::head::{Column, VALUE_MAX, arrange},
     *,
 };
 
@@ -16,7 +16,7 @@ fn noise(len: usize, mut state: u32) -> Vec<f32> {
 fn head(simd: Simd, values: &[f32], dim: usize) -> Head {
     let mut head = Head::new(values.len() / dim, dim);
     let qkv: Vec<f32> = values.chunks(dim).flat_map(|values| [&vec![0.0; 2 * dim], values].concat()).collect();
-    head.arrange(simd, &qkv, (0, dim));
+    arrange(simd, std::slice::from_mut(&mut head), 0, (&qkv, dim));
     head
 }
 
@@ -39,7 +39,9 @@ fn mix(simd: Simd, head: &Head, scores: &[f32]) -> Vec<f32> {
 /// As [`mix`], in `f64`.
 fn exact(values: &[f32], dim: usize, scores: &[f32]) -> Vec<f64> {
     let mixed = |query: usize, column: usize| {
-        let weights = scores.chunks(PANEL_OUTPUTS).map(|scores| f64::from(scores[query]).exp2());
+        let scores = scores.chunks(PANEL_OUTPUTS).map(|scores| f64::from(scores[query]));
+        let greatest = scores.clone().fold(f64::NEG_INFINITY, f64::max);
+        let weights = scores.map(|score| (score - greatest).exp2());
         let products = weights.clone().zip(values.chunks(dim)).map(|(weight, row)| weight * f64::from(row[column]));
         products.sum::<f64>() / weights.sum::<f64>()
     };
@@ -51,21 +53,22 @@ fn assert_mixture(name: &str, (values, dim): (&[f32], usize), scores: &[f32], to
     let expected = exact(values, dim, scores);
     for simd in Simd::all() {
         let found = mix(simd, &head(simd, values, dim), scores);
-        let errors = found.iter().zip(&expected).map(|(found, expected)| (f64::from(*found) - expected).abs());
-        let worst = errors.fold(0.0, f64::max);
-        assert!(worst <= tolerance, "{name}, {simd:?}: off by {worst}");
+        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let error = (f64::from(*found) - expected).abs();
+            assert!(error <= tolerance, "{name}, {simd:?} [{at}]: {found} is not {expected}");
+        }
     }
 }
 
-/// Values go from -1 to 1, so that one is rounded by 5e-4 at most.
+/// Values go from -1 to 1, so that one is rounded by 3.7e-4 at most.
 #[test]
 fn every_level_mixes_as_floats_do() {
-    let sizes = [(1, 1), (2, 8), (131, 7), (132, 18), (133, 64), (301, 9), (1024, 64)];
+    let sizes = [(1, 1), (2, 8), (95, 7), (96, 18), (97, 64), (301, 9), (1024, 64)];
     for (patches, dim) in sizes {
         let values = noise(patches * dim, 1);
         for spread in [0.0, 1.0, 12.0, 3000.0] {
             let scores: Vec<f32> = noise(patches * PANEL_OUTPUTS, 2).iter().map(|score| score * spread).collect();
-            assert_mixture(&format!("{patches} x {dim}, {spread}"), (&values, dim), &scores, 6e-4);
+            assert_mixture(&format!("{patches} x {dim}, {spread}"), (&values, dim), &scores, 4e-4);
         }
     }
 }
@@ -112,33 +115,37 @@ fn a_column_of_one_value_stays_what_it_is() {
     }
 }
 
-/// Attention as a whole: what is left of the error is that of queries and keys, in 8 bits.
+/// Attention as a whole, in heads of no whole tile, shares of threads and of no whole panel: what is left of the error is that of
+/// queries and keys in 8 bits.
 #[test]
 fn attends_as_floats_do() {
-    let (patches, heads, dim) = (150, 2, 18);
+    let (patches, rows, heads, dim) = (150, 45, 3, 18);
     let hidden = heads * dim;
     let qkv: Vec<f32> = noise(patches * 3 * hidden, 6).iter().map(|value| value * 2.0 + 0.5).collect();
-    for (simd, index) in Simd::all().into_iter().flat_map(|simd| [(simd, 0), (simd, 1)]) {
-        let mut head = Head::new(patches, dim);
-        head.arrange(simd, &qkv, (index, hidden));
-        // A share of patches that is no whole panel.
-        let queries = &qkv[..45 * 3 * hidden];
-        let mut mixed = vec![f32::NAN; 45 * hidden];
-        Attention::new(dim).attend(simd, &head, (queries, index), (&mut mixed, hidden));
-        let part = |row: usize, part: usize| &qkv[row * 3 * hidden + part * hidden + index * dim..][..dim];
-        let values: Vec<f32> = (0..patches).flat_map(|row| part(row, 2).to_vec()).collect();
-        for (first, mixed) in mixed.chunks(PANEL_OUTPUTS * hidden).enumerate() {
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-            let factor = std::f32::consts::LOG2_E / (dim as f32).sqrt();
-            let query = |query: usize| part((first * PANEL_OUTPUTS + query).min(44), 0);
-            let scores = (0..patches).flat_map(|key| (0..PANEL_OUTPUTS).map(move |at| (key, at)));
-            let scores: Vec<f32> = scores.map(|(key, at)| factor * dot(query(at), part(key, 1))).collect();
-            let expected = exact(&values, dim, &scores);
-            for (row, expected) in mixed.chunks(hidden).zip(expected.chunks(dim)) {
-                let errors = row[index * dim..][..dim].iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs());
-                let worst = errors.fold(0.0, f64::max);
-                assert!(worst < 0.02, "{simd:?} head {index}: off by {worst}");
-            }
+    for simd in Simd::all() {
+        let mut arranged: Vec<Head> = (0..heads).map(|_| Head::new(patches, dim)).collect();
+        let (first, last) = arranged.split_at_mut(2);
+        arrange(simd, first, 0, (&qkv, hidden));
+        arrange(simd, last, 2, (&qkv, hidden));
+        let mut mixed = vec![f32::NAN; rows * hidden];
+        Attention::new(rows, (heads, dim)).attend(simd, &arranged, &qkv[..rows * 3 * hidden], &mut mixed);
+        for (at, found) in mixed.iter().enumerate() {
+            let expected = attended(&qkv, (at / hidden, at % hidden), (hidden, dim));
+            assert!((f64::from(*found) - expected).abs() < 0.01, "{simd:?} [{at}]: {found} is not {expected}");
         }
     }
+}
+
+/// Returns what a row attends to in one column, in `f64`.
+fn attended(qkv: &[f32], (row, column): (usize, usize), (hidden, dim): (usize, usize)) -> f64 {
+    let rows = || qkv.chunks(3 * hidden);
+    let head = column / dim * dim;
+    let query = &qkv[row * 3 * hidden + head..][..dim];
+    let score = |row: &[f32]| {
+        let products = query.iter().zip(&row[hidden + head..]).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum::<f64>() / (dim as f64).sqrt()
+    };
+    let weights: Vec<f64> = rows().map(|row| score(row).exp()).collect();
+    let products = rows().zip(&weights).map(|(row, weight)| f64::from(row[2 * hidden + column]) * weight);
+    products.sum::<f64>() / weights.iter().sum::<f64>()
 }
