@@ -38,10 +38,11 @@ impl<const WIDE: bool> Level for Fused<WIDE> {
         factors: &[Lanes; GROUPS],
         sums: &mut [[Lanes; GROUPS]; ROWS],
     ) {
-        // SAFETY: as above; `run_avx512` alone names this level with `WIDE`.
         if WIDE {
+            // SAFETY: as above; `run_avx512` alone names this level with `WIDE`.
             unsafe { pairs::mix_wide(pairs, factors, sums) }
         } else {
+            // SAFETY: as above.
             unsafe { pairs::mix(pairs, factors, sums) }
         }
     }

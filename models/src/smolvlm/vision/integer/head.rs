@@ -10,9 +10,9 @@ use crate::kernels::{IntegerRows, Kernel, Level, Simd, inverse};
 /// Patches whose scores and weights stay in the first-level cache until they are used: whole pairs, and whole tiles of keys.
 pub(super) const BLOCK_PATCHES: usize = 96;
 /// What the weight 1, the greatest, is rounded to.
-pub(super) const WEIGHT_MAX: i32 = 1 << 14;
+pub(super) const WEIGHT_MAX: u32 = 1 << 14;
 /// What the greatest value of a column is rounded to: sums of products of a block with weights fill 32 bits at most.
-pub(super) const VALUE_MAX: i32 = i32::MAX / (BLOCK_PATCHES as i32 * WEIGHT_MAX);
+pub(super) const VALUE_MAX: u32 = i32::MAX.cast_unsigned() / (BLOCK_PATCHES as u32 * WEIGHT_MAX);
 /// Columns of values that are multiplied together: with 32 queries, their sums fill 16 of 32 registers.
 pub(super) const TILE_VALUES: usize = 8;
 
@@ -131,7 +131,9 @@ impl Kernel for Survey<'_> {
             }
             patches += 1.0;
         }
-        means.iter_mut().for_each(|sum| *sum /= patches);
+        for sum in &mut means {
+            *sum /= patches;
+        }
         Summary { means, columns: lows.iter().zip(&highs).map(|(low, high)| Column::between(*low, *high)).collect() }
     }
 }
