@@ -157,7 +157,12 @@ fn nothing_follows() -> ModelError {
 }
 
 fn grammar<E: Into<Box<dyn std::error::Error + Send + Sync>>>(doing: &'static str) -> impl FnOnce(E) -> ModelError {
-    move |source| ModelError::Text { doing: doing.to_owned(), source: source.into() }
+    move |source| {
+        let source = source.into().to_string();
+        // What follows the first line is the state of the engine, for its authors.
+        let line = source.lines().next().unwrap_or_default();
+        ModelError::Text { doing: doing.to_owned(), source: line.into() }
+    }
 }
 
 /// The tokenizer as the grammar engine sees it: an index of all tokens by their bytes.

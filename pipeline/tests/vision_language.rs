@@ -115,7 +115,7 @@ fn bad_input_is_one_line_that_names_it() {
         (
             &whole,
             &["--schema", "object.json"],
-            &["grammar: expected a token of the tokenizer that may follow, found none"],
+            &["ending a text: ", "doesn't satisfy the grammar; forced bytes: got '{'"],
         ),
         (&whole, &["--image", "part.png", "--context", "8"], &["expected at most 8 tokens"]),
         (&whole, &["--context", "100000"], &["expected 1 to 128 tokens, found 100000"]),
