@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     ModelError,
-    kernels::{Linear, Team},
+    kernels::{Activations, Linear, Storage, Team},
     matrix::Matrix,
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Layer {
 pub(super) struct Packed {
     pub(super) embedding: Linear,
     pub(super) head: Option<Linear>,
+    /// The head, or the embedding table where that is the head, in 4 bits.
+    pub(super) screen: Option<Linear>,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -41,9 +43,8 @@ impl Packed {
         weights: &DecoderWeights<'_>,
         options: DecoderOptions,
     ) -> Result<Self, ModelError> {
-        let table = |name: &str, matrix: &Matrix<'_>| pack(name, &[*matrix], options);
-        let embedding = Mutex::new(None);
-        let head = Mutex::new(None);
+        let table = |name: &str, matrix: &Matrix<'_>| pack(name, &[*matrix], of_tables(options));
+        let (embedding, head, screen) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
         let layers: Vec<_> = weights.layers.iter().map(|layer| (layer, Mutex::new(None))).collect();
         let next = AtomicUsize::new(0);
         team.run(&mut vec![(); team.threads()], |_, ()| {
@@ -51,9 +52,10 @@ impl Packed {
                 match next.fetch_add(1, Ordering::Relaxed) {
                     0 => set(&embedding, table("embedding", &weights.embedding)),
                     1 => set(&head, weights.head.as_ref().map(|head| table("head", head)).transpose()),
+                    2 => set(&screen, pack_screen(weights, options)),
                     job => {
-                        let Some((layer, packed)) = layers.get(job - 2) else { return };
-                        set(packed, pack_layer(layer, job - 2, options));
+                        let Some((layer, packed)) = layers.get(job - 3) else { return };
+                        set(packed, pack_layer(layer, job - 3, options));
                     }
                 }
             }
@@ -61,6 +63,7 @@ impl Packed {
         Ok(Self {
             embedding: take(embedding)?,
             head: take(head)?,
+            screen: take(screen)?,
             layers: layers.into_iter().map(|(_, packed)| take(packed)).collect::<Result<_, _>>()?,
         })
     }
@@ -72,6 +75,21 @@ fn set<T>(slot: &Mutex<Option<T>>, value: T) {
 
 fn take<T>(slot: Mutex<Option<T>>) -> T {
     slot.into_inner().unwrap_or_else(PoisonError::into_inner).expect("the team has done every job")
+}
+
+/// Returns `options` with 8 bits where layers take 4: tables are read a row at a time, and the last rounding of all, that of the
+/// head, decides between tokens.
+fn of_tables(options: DecoderOptions) -> DecoderOptions {
+    let storage = if options.storage == Storage::FourBit { Storage::EightBit } else { options.storage };
+    DecoderOptions { storage, ..options }
+}
+
+fn pack_screen(weights: &DecoderWeights<'_>, options: DecoderOptions) -> Result<Option<Linear>, ModelError> {
+    if options.activations == Activations::Exact {
+        return Ok(None);
+    }
+    let head = weights.head.as_ref().unwrap_or(&weights.embedding);
+    Linear::screen("head", head, of_tables(options).storage)
 }
 
 fn pack_layer(weights: &LayerWeights<'_>, index: usize, options: DecoderOptions) -> Result<Layer, ModelError> {

@@ -30,6 +30,8 @@ pub struct LlamaDecoder {
     embedding: Linear,
     /// `None` where the embedding table is the head.
     head: Option<Linear>,
+    /// The head in 4 bits, where activations may be rounded: what it finds likely, the head computes again.
+    screen: Option<Linear>,
     norm: Vec<f32>,
     layers: Vec<Layer>,
     /// For each layer, a cache for each key head.
@@ -59,11 +61,12 @@ impl LlamaDecoder {
         let DecoderOptions { capacity, threads, .. } = options;
         check(&config, weights, capacity)?;
         let mut team = Team::new(threads);
-        let Packed { embedding, head, layers } = Packed::new(&mut team, weights, options)?;
+        let Packed { embedding, head, screen, layers } = Packed::new(&mut team, weights, options)?;
         let caches = || (0..config.kv_heads).map(|_| HeadCache::new(config.head_dim, capacity)).collect();
         Ok(Self {
             embedding,
             head,
+            screen,
             norm: weights.norm.clone(),
             layers,
             caches: (0..config.layers).map(|_| caches()).collect(),
@@ -117,7 +120,7 @@ impl LlamaDecoder {
     pub fn weight_bytes(&self) -> usize {
         let layers =
             self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down]);
-        layers.chain([&self.embedding]).chain(&self.head).map(Linear::weight_bytes).sum()
+        layers.chain([&self.embedding]).chain(&self.head).chain(&self.screen).map(Linear::weight_bytes).sum()
     }
 
     /// Reads the rows `[tokens, hidden]` after what is in the cache; `logits` are asked for at the end of the last chunk.
@@ -236,7 +239,11 @@ impl LlamaDecoder {
         let Buffers { normed, scratch, .. } = &mut self.buffers;
         norm_rows(self.simd, row, (&self.norm, norm_epsilon), normed);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        head.apply((self.simd, &mut self.team, scratch), normed, &mut self.logits);
+        let first = self.screen.as_ref().unwrap_or(head);
+        first.apply((self.simd, &mut self.team, scratch), normed, &mut self.logits);
+        if self.screen.is_some() {
+            head.refine(self.simd, normed, &mut self.logits);
+        }
         scale(&mut self.logits, variant.multipliers.logits);
         if let Some(cap) = variant.soft_caps.logits {
             soft_cap_row(self.simd, &mut self.logits, cap);

@@ -45,7 +45,8 @@ pub enum Activations {
     #[default]
     Exact,
     /// They are rounded to 8 bits a block of 32, for products of integers, where weights are quantised and several positions are
-    /// read at once: the rounding of weights is coarser.
+    /// read at once: the rounding of weights is coarser. Of a head in more than 4 bits, those logits are exact that a copy in 4 bits
+    /// finds among the greatest 512; the others are the copy's.
     Rounded,
 }
 
@@ -87,6 +88,9 @@ macro_rules! for_blocks {
         }
     };
 }
+
+// Below the macro that it uses.
+mod screen;
 
 impl Linear {
     /// Returns the layer whose outputs are those of `matrices`, `[outputs, inputs]` each, one after the other.

@@ -6,17 +6,37 @@ use super::BLOCK_LEN;
 #[cfg(doc)]
 use super::Format;
 
+/// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits. Rounding by name is a call on processors without SSE 4.1.
+const ROUND: f32 = 12_582_912.0;
+
 /// Fits 4 bits to any values: the range from the least to the greatest in 15 steps. Returns scale, minimum and `q` packed as in
 /// [`Format::Q4_1`].
 pub(crate) fn four_bits(values: &[f32; BLOCK_LEN]) -> (f16, f16, [u8; BLOCK_LEN / 2]) {
-    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let [least, greatest] = range(values);
     let minimum = f16::from_f32(least);
     let scale = f16::from_f32((greatest - minimum.to_f32()) / 15.0);
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
-    let quant = |value: f32| ((value - minimum.to_f32()) * inverse).round().clamp(0.0, 15.0) as u8;
+    let first = minimum.to_f32();
+    let quants = values.map(|value| {
+        let steps = (value - first) * inverse;
+        let steps = if steps > 0.0 { steps } else { 0.0 };
+        let steps = if steps < 15.0 { steps } else { 15.0 };
+        ((steps + ROUND).to_bits() & 15) as u8
+    });
     let finite = values.iter().all(|value| value.is_finite());
-    (if finite { scale } else { f16::NAN }, minimum, packed(&values.map(quant)))
+    (if finite { scale } else { f16::NAN }, minimum, packed(&quants))
+}
+
+/// Returns the least and the greatest value, four at a time: a chain of comparisons would wait for each.
+fn range(values: &[f32; BLOCK_LEN]) -> [f32; 2] {
+    let (mut least, mut greatest) = ([f32::INFINITY; 4], [f32::NEG_INFINITY; 4]);
+    for values in values.as_chunks::<4>().0 {
+        for ((least, greatest), &value) in least.iter_mut().zip(&mut greatest).zip(values) {
+            *least = if value < *least { value } else { *least };
+            *greatest = if value > *greatest { value } else { *greatest };
+        }
+    }
+    [least.into_iter().fold(f32::INFINITY, f32::min), greatest.into_iter().fold(f32::NEG_INFINITY, f32::max)]
 }
 
 /// Returns 4-bit numbers packed as in [`Format::Q4_1`].

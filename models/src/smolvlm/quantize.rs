@@ -21,8 +21,9 @@ use super::{
 
 /// Where matrices of the language model lie, in the layouts in use.
 const TEXT: [&str; 2] = ["model.text_model.", "lm_head."];
-/// Tables of which single rows are looked up: they cost no time, so they keep more bits than the rest.
-const TABLES: [&str; 2] = ["embed_tokens.weight", "position_embedding.weight"];
+/// Tables of which few rows are read at a time, the head after a screen in 4 bits: they cost little time, so they keep more bits
+/// than the rest.
+const TABLES: [&str; 3] = ["embed_tokens.weight", "lm_head.weight", "position_embedding.weight"];
 
 /// What quantising has done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ fn stores_each_matrix_in_its_blocks_and_all_else_as_it_is() {
         ("model.connector.modality_projection.proj.weight", [32, 128], Format::Q8_0, 127.0),
         ("model.text_model.embed_tokens.weight", [96, 32], Format::Q8_0, 127.0),
         ("model.text_model.layers.1.mlp.down_proj.weight", [32, 64], Format::Q4_1, 15.0),
-        ("lm_head.weight", [96, 32], Format::Q4_1, 15.0),
+        ("lm_head.weight", [96, 32], Format::Q8_0, 127.0),
     ];
     for (name, dims, format, steps) in cases {
         assert_eq!(after.locate(name, &dims).unwrap().0, format, "{name}");

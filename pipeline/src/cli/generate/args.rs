@@ -85,7 +85,7 @@ pub(super) enum TextPrecision {
     /// 8 bits a weight
     #[default]
     Q8,
-    /// 4 bits a weight
+    /// 4 bits a weight, 8 in embedding table and head
     Q4,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct QuantizeArgs {
 enum Text {
     /// 8 bits a weight
     Q8,
-    /// 4 bits a weight
+    /// 4 bits a weight, 8 in embedding table and head
     Q4,
 }
 
