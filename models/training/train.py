@@ -95,7 +95,12 @@ class Run:
 
     def save(self, path):
         state = {name: getattr(self, name).state_dict() for name in ("eyes", "average", "optimizer", "scheduler")}
-        write(path, {**state, "epoch": self.epoch, "best_loss": self.best_loss, "history": self.history})
+        facts = {"epoch": self.epoch, "best_loss": self.best_loss, "history": self.history, "options": self.facts()}
+        write(path, {**state, **facts})
+
+    def facts(self):
+        """Returns the options without the paths, which are nobody else's."""
+        return {name: value for name, value in vars(self.options).items() if not isinstance(value, Path)}
 
     def load(self, path):
         state = torch.load(path, map_location="cpu", weights_only=True)
