@@ -121,7 +121,7 @@ def main():
     checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
     state = torch.load(arguments.trained, map_location="cpu", weights_only=True) if arguments.trained else None
     counts = state["classes_by_task"] if state else {}
-    eyes = network.Eyes(checkpoint, counts, frozen_blocks=len(network.BLOCKS), dropout_ratio=0.0).eval()
+    eyes = network.Eyes(checkpoint, counts, (len(network.BLOCKS),), dropout_ratio=0.0).eval()
     if state:
         eyes.load_state_dict(state["eyes"])
     table = measured(eyes, arguments, has_heads=state is not None)

@@ -27,7 +27,7 @@ NOT_SHIPPED = ("_fc.weight", "_fc.bias")
 
 def tensors(checkpoint, state):
     """Returns the encoder's and heads' tensors by their shipped names."""
-    eyes = network.Eyes(checkpoint, state["classes_by_task"], len(network.BLOCKS), 0.0)
+    eyes = network.Eyes(checkpoint, state["classes_by_task"], (len(network.BLOCKS),), 0.0)
     eyes.load_state_dict(state["eyes"])
     encoder = network.unfold(eyes.encoder.folded(), checkpoint)
     kept = {n: t for n, t in encoder.items() if n not in NOT_SHIPPED and not n.endswith("num_batches_tracked")}

@@ -44,7 +44,10 @@ def calibration_error(probabilities, labels):
 
 
 def interval(values, statistic=np.mean):
-    """Returns the bootstrap 95 % interval of a statistic of rows."""
+    """Returns the bootstrap 95 % interval of a statistic of rows; of rows that are all 1, the exact binomial one."""
+    if statistic is np.mean and values.all():
+        # Resampling cannot draw the mistake that was not seen.
+        return [0.025 ** (1 / len(values)), 1.0]
     random = np.random.default_rng(0)
     draws = [statistic(values[random.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)]
     return [float(q) for q in np.percentile(draws, [2.5, 97.5])]

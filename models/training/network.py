@@ -50,15 +50,17 @@ def unfold(folded, checkpoint):
 
 
 class Encoder(nn.Module):
-    """The convolutions by name with dots as underscores. The first `frozen_blocks` blocks and the stem are not trained."""
+    """The convolutions by name with dots as underscores. The stem and the first `frozen_blocks` blocks are not trained, and
+    with `depthwise` "frozen" no depthwise weight is: on a CPU their gradients cost more than all others together."""
 
-    def __init__(self, checkpoint, frozen_blocks):
+    def __init__(self, checkpoint, frozen_blocks, depthwise="trained"):
         super().__init__()
         self.frozen_blocks = frozen_blocks
         for name, (weight, bias) in fold(checkpoint).items():
             trained = not self.is_frozen(name)
             key = name.replace(".", "_")
-            self.register_parameter(f"{key}_weight", nn.Parameter(weight.clone(), requires_grad=trained))
+            weight_trained = trained and (depthwise == "trained" or "_depthwise_" not in name)
+            self.register_parameter(f"{key}_weight", nn.Parameter(weight.clone(), requires_grad=weight_trained))
             self.register_parameter(f"{key}_bias", nn.Parameter(bias.clone(), requires_grad=trained))
 
     def is_frozen(self, name):
@@ -106,9 +108,9 @@ class Encoder(nn.Module):
 class Eyes(nn.Module):
     """One encoder and the heads of all tasks."""
 
-    def __init__(self, checkpoint, classes_by_task, frozen_blocks, dropout_ratio):
+    def __init__(self, checkpoint, classes_by_task, encoder_options, dropout_ratio):
         super().__init__()
-        self.encoder = Encoder(checkpoint, frozen_blocks)
+        self.encoder = Encoder(checkpoint, *encoder_options)
         self.heads = nn.ModuleDict({task: nn.Linear(FEATURES, count) for task, count in classes_by_task.items()})
         self.dropout = nn.Dropout(dropout_ratio)
 

@@ -174,6 +174,7 @@ def options():
     for name in ("data", "checkpoint", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=list(data.TRAINED_TASKS), choices=data.TRAINED_TASKS)
+    parser.add_argument("--depthwise", default="trained", choices=("trained", "frozen"))
     for name, default in (("epochs", 12), ("patience", 5), ("seed", 0), ("threads", 2), ("frozen-blocks", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("encoder-rate", 5e-4), ("head-rate", 2e-3), ("smoothing", 0.05)):
@@ -189,7 +190,7 @@ def main():
     checkpoint = torch.load(chosen.checkpoint, map_location="cpu", weights_only=True)
     counts = {task: len(pictures.classes) for task, pictures in pictures_by_task.items()}
     torch.manual_seed(chosen.seed)
-    eyes = network.Eyes(checkpoint, counts, chosen.frozen_blocks, DROPOUT_RATIO)
+    eyes = network.Eyes(checkpoint, counts, (chosen.frozen_blocks, chosen.depthwise), DROPOUT_RATIO)
     last = chosen.output / "last.pt"
     if not last.exists():
         start_heads(eyes, pictures_by_task)
