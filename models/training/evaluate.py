@@ -15,7 +15,7 @@ import measure
 import network
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-CASTING_SIZE = (224, 224)
+CASTING, CASTING_SIZE = "casting", (224, 224)
 
 
 def fitted(features, labels, classes, parts):
@@ -59,7 +59,7 @@ def casting(encoder, root):
     """Returns the numbers of a user's own station: a head on frozen features, good against defect."""
     folders = {("train/good", 0): data.TRAIN, ("train_defects/def_front", 1): data.TRAIN,
                ("test/good", 0): data.TEST, ("test/def_front", 1): data.TEST}
-    rows = [(path, label, part) for (folder, label), part in folders.items() for path in sorted((root / "casting" / folder).iterdir())]
+    rows = [(path, label, part) for (folder, label), part in folders.items() for path in sorted((root / CASTING / folder).iterdir())]
     inputs = np.stack([data.shrunk(path, CASTING_SIZE) for path, _, _ in rows])
     parts = np.array([data.VALIDATION if part == data.TRAIN and data.digest(path.name) % 10 == 0 else part for path, _, part in rows])
     labels, features = torch.tensor([label for _, label, _ in rows]), network.features_of(encoder, inputs)
@@ -84,19 +84,20 @@ def trained_head(logits, pictures):
 def measured(eyes, arguments, has_heads):
     """Returns all numbers of one encoder."""
     table = {}
-    for name in data.TASKS:
+    for name in (task for task in data.TASKS if task in arguments.tasks):
         pictures = data.load(name, arguments.data, arguments.output)
         features = network.features_of(eyes.encoder, pictures.inputs)
         if name not in data.TRAINED_TASKS:
             table[name] = {"probe": folds(features, pictures)}
         else:
             table[name] = {"probe": probe_task(features, pictures), "split_sha256": data.split_sha256(pictures)}
-            if has_heads:
+            if has_heads and name in eyes.heads:
                 with torch.no_grad():
                     table[name]["head"] = trained_head(eyes.heads[name](features), pictures)
         show(name, table[name])
-    table["casting"] = {"probe": casting(eyes.encoder, arguments.data)}
-    show("casting", table["casting"])
+    if CASTING in arguments.tasks:
+        table[CASTING] = {"probe": casting(eyes.encoder, arguments.data)}
+        show(CASTING, table[CASTING])
     return table
 
 
@@ -115,6 +116,7 @@ def main():
     for name in ("data", "checkpoint", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published weights")
+    parser.add_argument("--tasks", nargs="+", default=[*data.TASKS, CASTING], choices=[*data.TASKS, CASTING])
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -126,7 +128,8 @@ def main():
         eyes.load_state_dict(state["eyes"])
     table = measured(eyes, arguments, has_heads=state is not None)
     target = arguments.output / ("trained.json" if state else "baseline.json")
-    target.write_text(json.dumps(table, indent=1))
+    known = json.loads(target.read_text()) if target.exists() else {}
+    target.write_text(json.dumps({**known, **table}, indent=1))
 
 
 if __name__ == "__main__":

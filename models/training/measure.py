@@ -29,7 +29,9 @@ def probe(features, labels, classes, penalty):
 
 
 def temperature(logits, labels):
-    """Returns the temperature, 0.25 to 4, that makes these labels most likely."""
+    """Returns the temperature, 0.25 to 4, that makes these labels most likely; 1 where no mistake tells how sure is too sure."""
+    if (logits.argmax(1) == labels).all():
+        return 1.0
     choices = torch.logspace(-2, 2, 161, base=2)
     return float(min(choices, key=lambda t: F.cross_entropy(logits / t, labels)))
 
