@@ -177,7 +177,7 @@ def options():
     parser.add_argument("--depthwise", default="trained", choices=("trained", "frozen"))
     for name, default in (("epochs", 12), ("patience", 5), ("seed", 0), ("threads", 2), ("frozen-blocks", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in (("encoder-rate", 5e-4), ("head-rate", 2e-3), ("smoothing", 0.05)):
+    for name, default in (("encoder-rate", 1e-4), ("head-rate", 5e-4), ("smoothing", 0.05)):
         parser.add_argument(f"--{name}", type=float, default=default)
     return parser.parse_args()
 
