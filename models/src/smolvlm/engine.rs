@@ -140,7 +140,8 @@ impl SmolVlm {
     }
 
     /// Returns the probability, 0 to 1, that the answer to `reading` begins with "yes" rather than "no": the share of the
-    /// tokens for "yes" in the probability of both, with and without capital and leading space.
+    /// tokens for "yes" in the probability of both, with and without capital and leading space. Where activations may be rounded and
+    /// neither is likely, as coarse as [`crate::decoder::Activations::Rounded`] says.
     ///
     /// # Errors
     /// When `reading` does not fit the decoder, or the tokenizer has no single tokens for the words.

@@ -20,7 +20,7 @@ use settings::TILE_PX;
 pub use settings::{ProcessorSettings, Tiling, VisionGeometry};
 use zoom::Budget;
 
-use crate::{GateReading, ModelError};
+use crate::{GateReading, HeatMap, ModelError};
 
 /// Turns pictures into frames.
 #[derive(Debug)]
@@ -109,18 +109,22 @@ impl Processor {
     }
 
     /// Returns at most `budget` crops for [`Self::guided`] that show what `reading` found strange in a picture of size `size`;
-    /// none of a picture that is not suspect. They are squares with room around what they show, at the resolution of stock tiles
-    /// where that fits into one and no finer, for the model was trained on no finer ones. Neighbours share a crop; what covers most
-    /// of the picture takes none.
+    /// none of a picture that is not suspect. They are squares, cut where the picture is narrower, with room around what they show,
+    /// at the resolution of stock tiles where that fits into one and no finer, for the model was trained on no finer ones. Neighbours
+    /// share a crop; of what is longer than half of the picture only the hottest places are shown.
     ///
     /// # Errors
-    /// When a side of the picture is 0, or a region is empty or not within it.
+    /// When a side of the picture is 0, a region is empty or not within it, or the heat map does not fill its size.
     pub fn crops(&self, size: Size, reading: &GateReading, budget: usize) -> Result<Vec<Rect>, ModelError> {
         let grid = checked(size).map(|size| grid::plan(size, &self.settings.split()))?;
         if !reading.is_suspect() {
             return Ok(Vec::new());
         }
         reading.regions.iter().try_for_each(|region| check_box("region", region.rect, size))?;
+        let HeatMap { size: cells, values, .. } = &reading.heat_map;
+        if values.len() != cells.area_px() {
+            return Err(ModelError::mismatch("heat map", format!("{cells} values"), values.len()));
+        }
         let finest_px = grid.finest_px(size, self.settings.tile_px);
         Ok(zoom::crops(reading, Budget { picture: size, finest_px, crops: budget }))
     }

@@ -36,7 +36,7 @@ use stream::{Show, Stream};
 struct Answer {
     prompt_tokens: usize,
     frames: usize,
-    /// What was shown enlarged, for each picture, in its pixels; only with guided tiling.
+    /// What was shown enlarged, for each picture, in its pixels, strongest first or as given; only with guided tiling.
     #[serde(skip_serializing_if = "Option::is_none")]
     crops: Option<Vec<Vec<Rect>>>,
     generated_ids: Vec<u32>,
@@ -52,6 +52,7 @@ struct Answer {
 #[derive(Debug, Default, Serialize)]
 struct Timings {
     load: f64,
+    /// Decoding, the gate of `--station`, and scaling.
     preprocess: f64,
     vision: f64,
     prefill: f64,
@@ -71,8 +72,8 @@ impl GenerateArgs {
         let mut timings = Timings::default();
         let started = Instant::now();
         let spinner = progress::spinner("loading the model");
-        let (mut model, backend) = self.open(&files, burn)?;
         let mut viewer = self.looking.viewer()?;
+        let (mut model, backend) = self.open(&files, burn)?;
         spinner.finish_and_clear();
         let grammar = self.grammar(&model)?;
         timings.load = millis(started.elapsed());

@@ -222,6 +222,9 @@ fn regions_are_enlarged_as_far_as_stock_tiles_enlarge() {
     assert_eq!(processor.guided(&ramps(640, 480), &shown).unwrap().cells(), [Cell { row: 2, col: 2 }]);
     let outside = processor.crops(Size::new(300, 480), &reading, 2).unwrap_err().to_string();
     assert!(outside.starts_with("region: expected a box within 300 x 480 pixels, found Rect"), "{outside}");
+    reading.heat_map.values.push(0.0);
+    let malformed = processor.crops(Size::new(640, 480), &reading, 2).unwrap_err().to_string();
+    assert_eq!(malformed, "heat map: expected 1 x 1 values, found 2");
     reading.threshold = 2.0;
     assert_eq!(processor.crops(Size::new(640, 480), &reading, 2).unwrap(), []);
 }

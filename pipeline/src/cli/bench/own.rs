@@ -16,8 +16,7 @@ use serde_json::{Value, json};
 use super::{super::drawing::drawing, Measured, Tokens};
 
 /// In which numbers it computes.
-pub(super) const PRECISION: &str =
-    "vision in 8 bits; text in 4 bits where the file has floats, else as stored; prompts in 8 bits";
+pub(super) const PRECISION: &str = "vision in 8 bits; text in 4 bits where the file has floats, tables and head in 8, else as stored; prompts in 8 bits, head behind a screen in 4";
 /// Side of the picture that is answered about.
 pub(super) const PICTURE_PX: u32 = 640;
 /// Tokens that the answer may take; the grammar ends it before.

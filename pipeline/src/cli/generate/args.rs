@@ -64,7 +64,8 @@ pub(super) struct WritingArgs {
     /// Above 1, tokens that occurred are wished for less, which ends loops
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     pub(super) repetition_penalty: f32,
-    /// Also ask for the probability that the answer is yes
+    /// Also ask for the probability that the answer is yes; of answers that are not among the likely ones, from a head in 4 bits
+    /// unless --text is stored
     #[arg(long)]
     pub(super) yes_probability: bool,
     /// Weights of the language model in memory, q8 unless given; in 32-bit floats on devices of burn, graphs have their own

@@ -23,7 +23,7 @@ pub(super) struct LookingArgs {
     /// --station finds suspect or --crop names
     #[arg(long, value_enum, default_value_t = TilingMode::Stock)]
     pub(super) tiling: TilingMode,
-    /// The enrolled station whose heat map says what guided tiling enlarges
+    /// The enrolled station whose heat map says what guided tiling enlarges, where it finds the picture suspect
     #[arg(long, value_name = "NAME", conflicts_with = "crops")]
     pub(super) station: Option<StationName>,
     /// Frames of a picture that guided tiling makes of a heat map at most, the one of the whole picture included
@@ -88,7 +88,8 @@ pub(super) struct Viewer<'a> {
 }
 
 impl Viewer<'_> {
-    /// Returns the picture in the file at `path` as the model sees it, and the boxes of it that are shown enlarged.
+    /// Returns the picture in the file at `path` as the model sees it, and the boxes of it that are shown enlarged,
+    /// strongest first or as given: frames come in another order.
     ///
     /// # Errors
     /// When it cannot be read or does not fit the station or the boxes asked for.
