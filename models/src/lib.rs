@@ -29,6 +29,7 @@ pub mod matrix;
 pub mod onnx;
 pub mod ort_engine;
 pub mod pull;
+mod rounding;
 pub mod smolvlm;
 mod template;
 pub mod tokenizer;

@@ -4,7 +4,7 @@ mod plain;
 mod quantized;
 mod source;
 
-use crate::matrix::BLOCK_LEN;
+use crate::{matrix::BLOCK_LEN, rounding::ROUND};
 
 use super::simd::{Fixed, LANES, Level, Words};
 
@@ -31,8 +31,6 @@ impl Inputs {
     #[inline(always)]
     fn fixed(inputs: &[f32; BLOCK_LEN]) -> Self {
         const RANGE: f32 = (1 << 22) as f32;
-        /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-        const ROUND: f32 = 12_582_912.0;
         let largest = reduce(inputs.map(f32::abs), |a, b| if a > b { a } else { b });
         let (scale, inverse) = if largest > 0.0 { (largest / RANGE, RANGE / largest) } else { (0.0, 0.0) };
         let mut parts = [[0_i8; BLOCK_LEN]; 3];

@@ -98,6 +98,10 @@ impl Linear {
     /// # Errors
     /// When a matrix does not fill its sizes, the inputs differ or are no multiple of 32, or a weight is not finite.
     pub(crate) fn pack(name: &str, matrices: &[Matrix<'_>], storage: Storage) -> Result<Self, ModelError> {
+        Self::pack_as(name, matrices, kind(matrices, storage))
+    }
+
+    fn pack_as(name: &str, matrices: &[Matrix<'_>], kind: Kind) -> Result<Self, ModelError> {
         let inputs = matrices.first().map_or(0, |matrix| matrix.row_len);
         let whole = |matrix: &Matrix<'_>| {
             let row_bytes = matrix.format.bytes_for(inputs);
@@ -113,7 +117,7 @@ impl Linear {
                 found.join(", "),
             ));
         }
-        let blocks = match kind(matrices, storage) {
+        let blocks = match kind {
             Kind::FourBit => pack(matrices).map(Blocks::FourBit),
             Kind::EightBit => pack(matrices).map(Blocks::EightBit),
             Kind::Brain => pack(matrices).map(Blocks::Brain),

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::simd::{Kernel, LANES, Level, Simd};
+use crate::rounding::ROUND;
 
 /// Adds `other` to `row`.
 pub(crate) fn add(row: &mut [f32], other: &[f32]) {
@@ -198,11 +199,9 @@ pub(crate) fn gelu<L: Level>(x: f32) -> f32 {
     x / (1.0 + exp::<L>(FACTOR * cubic))
 }
 
-/// Returns the whole number nearest to `x`, which is small. Unlike a library call, this becomes vector instructions.
+/// Returns the whole number nearest to `x`, which is small.
 #[inline(always)]
 pub(super) fn round(x: f32) -> f32 {
-    /// Nothing after the point is left of a number this large.
-    const ROUND: f32 = 12_582_912.0;
     x + ROUND - ROUND
 }
 
@@ -210,8 +209,6 @@ pub(super) fn round(x: f32) -> f32 {
 /// least relative error among those that are 1 at 0. Half the work of [`exp`], and as exact as weights of attention need.
 #[inline(always)]
 pub(crate) fn exp2<L: Level>(x: f32) -> f32 {
-    /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
     let x = if x > -126.0 { x } else { -126.0 };
     let shifted = x + ROUND;
     let rest = x - (shifted - ROUND);
@@ -226,8 +223,6 @@ pub(crate) fn exp2<L: Level>(x: f32) -> f32 {
 /// the polynomial of the Cephes library (`expf`). Unlike `f32::exp`, this becomes vector instructions.
 #[inline(always)]
 pub(crate) fn exp<L: Level>(x: f32) -> f32 {
-    /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = if x > -87.0 { x } else { -87.0 };

@@ -3,6 +3,8 @@
 //! A kernel is plain Rust over [`Lanes`]. Each level below is a function compiled with its instructions, into which the kernel
 //! is inlined; the compiler turns loops over lanes into vector instructions there.
 
+use crate::rounding::ROUND;
+
 /// Floats that are computed together, on every processor: one, two or four vector registers.
 pub(crate) const LANES: usize = 16;
 
@@ -140,8 +142,6 @@ pub(crate) trait Level: Sized {
     /// Returns the lowest bytes of the whole numbers nearest to `(value - low) * factor`, four to a word. The numbers are small.
     #[inline(always)]
     fn to_bytes(values: &[f32; LANES], low: f32, factor: f32) -> [u32; LANES / 4] {
-        /// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-        const ROUND: f32 = 12_582_912.0;
         let byte = |at: usize| ((values[at] - low) * factor + ROUND).to_bits() as u8;
         std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|at| byte(4 * word + at))))
     }

@@ -5,9 +5,7 @@ use half::f16;
 use super::BLOCK_LEN;
 #[cfg(doc)]
 use super::Format;
-
-/// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits. Rounding by name is a call on processors without SSE 4.1.
-const ROUND: f32 = 12_582_912.0;
+use crate::rounding::ROUND;
 
 /// Fits 4 bits to any values: the range from the least to the greatest in 15 steps. Returns scale, minimum and `q` packed as in
 /// [`Format::Q4_1`].

@@ -1,12 +1,12 @@
 //! Layers with many outputs of which only the greatest matter, as the head of a language model: all outputs come from a copy of the
 //! weights in 4 bits, and the greatest of them again from the weights themselves. That reads half of the bytes.
 
-use crate::{ModelError, kernels::block::FourBit, matrix::Matrix};
+use crate::{ModelError, matrix::Matrix};
 
 use super::{
-    Activations, Block, Blocks, LANES, Layer, Linear, RowProduct, Simd, Storage, kind::Kind, kind::kind, pack,
+    Arrange, Block, Blocks, LANES, Layer, Linear, RowProduct, Simd, Storage,
+    kind::{Kind, kind},
 };
-use crate::kernels::product::Arrange;
 
 /// Groups of 16 outputs that are computed again: 512 outputs. Rounding to 4 bits moves the greatest by a few ranks.
 const GROUPS: usize = 32;
@@ -15,16 +15,12 @@ impl Linear {
     /// Returns the layer of `matrix` in 4 bits, `None` where `storage` keeps it in those anyway.
     ///
     /// # Errors
-    /// When a weight is not finite.
+    /// As [`Self::pack`].
     pub(crate) fn screen(name: &str, matrix: &Matrix<'_>, storage: Storage) -> Result<Option<Self>, ModelError> {
         if kind(&[*matrix], storage) == Kind::FourBit {
             return Ok(None);
         }
-        let blocks = pack::<FourBit>(&[*matrix]);
-        let blocks = blocks
-            .ok_or_else(|| ModelError::mismatch(format!("weights of {name}"), "finite weights", "one that is not"))?;
-        let (inputs, outputs) = (matrix.row_len, matrix.rows);
-        Ok(Some(Self { inputs, outputs, blocks: Blocks::FourBit(blocks), activations: Activations::Exact }))
+        Self::pack_as(name, &[*matrix], Kind::FourBit).map(Some)
     }
 
     /// Computes the greatest of `outputs`, which a screen of this layer made of `row`, again; with them the others of their groups.

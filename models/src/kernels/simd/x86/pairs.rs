@@ -12,46 +12,38 @@ use super::{LANES, Lanes, Words, load};
 /// Lanes of a register of AVX2.
 const HALF: usize = LANES / 2;
 
-#[target_feature(enable = "avx512f,avx512vnni")]
-#[inline]
-pub(super) fn mix_vnni<const ROWS: usize, const GROUPS: usize>(
-    (rows, panel): (&[[u32; ROWS]], &[[Words; GROUPS]]),
-    factors: &[Lanes; GROUPS],
-    sums: &mut [[Lanes; GROUPS]; ROWS],
-) {
-    let mut products = [[_mm512_setzero_si512(); GROUPS]; ROWS];
-    for (inputs, weights) in rows.iter().zip(panel) {
-        let columns = weights.each_ref().map(|words| load(words));
-        for row in 0..ROWS {
-            let inputs = _mm512_set1_epi32(inputs[row].cast_signed());
-            for group in 0..GROUPS {
-                products[row][group] = _mm512_dpwssd_epi32(products[row][group], inputs, columns[group]);
+/// Defines a product in registers of 16 lanes for machines with `$features`, which `$add` needs: a sum and, lane by lane, the
+/// products of two pairs. A macro, as no function that takes `$add` would be compiled with its features.
+macro_rules! mix_in_16_lanes {
+    ($name:ident, $features:literal, |$sum:ident, $inputs:ident, $weights:ident| $add:expr) => {
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub(super) fn $name<const ROWS: usize, const GROUPS: usize>(
+            (rows, panel): (&[[u32; ROWS]], &[[Words; GROUPS]]),
+            factors: &[Lanes; GROUPS],
+            sums: &mut [[Lanes; GROUPS]; ROWS],
+        ) {
+            let mut products = [[_mm512_setzero_si512(); GROUPS]; ROWS];
+            for (inputs, weights) in rows.iter().zip(panel) {
+                let columns = weights.each_ref().map(|words| load(words));
+                for row in 0..ROWS {
+                    let $inputs = _mm512_set1_epi32(inputs[row].cast_signed());
+                    for group in 0..GROUPS {
+                        let ($sum, $weights) = (products[row][group], columns[group]);
+                        products[row][group] = $add;
+                    }
+                }
             }
+            finish(&products, factors, sums);
         }
-    }
-    finish(&products, factors, sums);
+    };
 }
 
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-pub(super) fn mix_wide<const ROWS: usize, const GROUPS: usize>(
-    (rows, panel): (&[[u32; ROWS]], &[[Words; GROUPS]]),
-    factors: &[Lanes; GROUPS],
-    sums: &mut [[Lanes; GROUPS]; ROWS],
-) {
-    let mut products = [[_mm512_setzero_si512(); GROUPS]; ROWS];
-    for (inputs, weights) in rows.iter().zip(panel) {
-        let columns = weights.each_ref().map(|words| load(words));
-        for row in 0..ROWS {
-            let inputs = _mm512_set1_epi32(inputs[row].cast_signed());
-            for group in 0..GROUPS {
-                let pairs = _mm512_madd_epi16(inputs, columns[group]);
-                products[row][group] = _mm512_add_epi32(products[row][group], pairs);
-            }
-        }
-    }
-    finish(&products, factors, sums);
-}
+mix_in_16_lanes!(mix_vnni, "avx512f,avx512vnni", |sum, inputs, weights| _mm512_dpwssd_epi32(sum, inputs, weights));
+mix_in_16_lanes!(mix_wide, "avx512f,avx512bw", |sum, inputs, weights| _mm512_add_epi32(
+    sum,
+    _mm512_madd_epi16(inputs, weights)
+));
 
 #[target_feature(enable = "avx512f")]
 #[inline]

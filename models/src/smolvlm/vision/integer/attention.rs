@@ -17,9 +17,12 @@
     reason = "kernels walk several arrays in step; this form becomes vector instructions"
 )]
 
-use crate::kernels::{IntegerLinear, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, Words, exp2};
+use crate::{
+    kernels::{IntegerLinear, Kernel, LANES, Lanes, Level, PANEL_OUTPUTS, Set, Simd, Words, exp2},
+    rounding::ROUND,
+};
 
-use super::head::{BLOCK_PATCHES, Block, Head, ROUND, TILE_VALUES, WEIGHT_MAX};
+use super::head::{BLOCK_PATCHES, Block, Head, TILE_VALUES, WEIGHT_MAX};
 
 /// Groups of 16 queries that are computed together.
 const GROUPS: usize = PANEL_OUTPUTS / LANES;

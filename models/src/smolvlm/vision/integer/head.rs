@@ -5,7 +5,10 @@
     reason = "what is not inlined into a kernel is compiled without the kernel's instructions"
 )]
 
-use crate::kernels::{IntegerRows, Kernel, Level, Simd, inverse};
+use crate::{
+    kernels::{IntegerRows, Kernel, Level, Simd, inverse},
+    rounding::ROUND,
+};
 
 /// Patches whose scores and weights stay in the first-level cache until they are used: whole pairs, and whole tiles of keys.
 pub(super) const BLOCK_PATCHES: usize = 96;
@@ -204,9 +207,6 @@ impl Kernel for RoundValues<'_, '_> {
         }
     }
 }
-
-/// Adding 1.5 * 2^23 leaves the nearest whole number in the lowest bits.
-pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// Returns the lowest 16 bits of the whole number nearest to `x`, which is small.
 #[inline(always)]
