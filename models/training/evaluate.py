@@ -94,6 +94,7 @@ def measured(eyes, arguments, has_heads):
             if has_heads and name in eyes.heads:
                 with torch.no_grad():
                     table[name]["head"] = trained_head(eyes.heads[name](features), pictures)
+        table[name]["near_duplicates"] = len(data.near_duplicates(pictures))
         show(name, table[name])
     if CASTING in arguments.tasks:
         table[CASTING] = {"probe": casting(eyes.encoder, arguments.data)}

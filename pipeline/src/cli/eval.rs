@@ -10,9 +10,8 @@ use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::Ses
 
 use super::{Outcome, enroll::BankArgs, print_json, print_line, progress};
 use crate::{
-    enrolment::StationCard,
     eval::{BankInspector, Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
-    home::{Home, StationName},
+    home::StationName,
     kit::Kit,
 };
 
@@ -69,10 +68,7 @@ impl EvalArgs {
 
     fn inspector(&self) -> anyhow::Result<Box<dyn Inspector>> {
         if let Some(name) = &self.station {
-            let home = Home::locate()?;
-            let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-            let reference = kit.reference(&home, &StationCard::open(&home, name)?)?;
-            return Ok(Box::new(StationInspector::new(reference, kit.into_encoder())));
+            return Ok(Box::new(StationInspector::open(name)?));
         }
         if self.layout == Layout::Deeppcb {
             let options =

@@ -4,17 +4,11 @@ use std::path::Path;
 
 use cameras::{Frame, FrameId, Rect, decode_file};
 use clap::{Args, ValueEnum};
-use models::{
-    bundle::DEFAULT_BUNDLE,
-    ort_engine::SessionConfig,
-    smolvlm::{Frames, Processor},
-};
+use models::smolvlm::{Frames, Processor};
 
 use crate::{
-    enrolment::StationCard,
     eval::{Inspector as _, StationInspector},
-    home::{Home, StationName},
-    kit::Kit,
+    home::StationName,
 };
 
 #[derive(Debug, Args)]
@@ -71,13 +65,7 @@ impl LookingArgs {
     /// # Errors
     /// When the station is not enrolled, or a file of it or of its encoder is missing or damaged.
     pub(super) fn viewer(&self) -> anyhow::Result<Viewer<'_>> {
-        let open = |name| {
-            let home = Home::locate()?;
-            let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-            let reference = kit.reference(&home, &StationCard::open(&home, name)?)?;
-            anyhow::Ok(StationInspector::new(reference, kit.into_encoder()))
-        };
-        Ok(Viewer { args: self, station: self.station.as_ref().map(open).transpose()? })
+        Ok(Viewer { args: self, station: self.station.as_ref().map(StationInspector::open).transpose()? })
     }
 }
 

@@ -1,10 +1,15 @@
 use std::fmt;
 
 use cameras::Frame;
-use models::{Encoder, GateReading, ModelError};
+use models::{Encoder, GateReading, ModelError, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::Inspector;
-use crate::Reference;
+use crate::{
+    Reference,
+    enrolment::StationCard,
+    home::{Home, StationName},
+    kit::Kit,
+};
 
 /// Judges as an enrolled station does.
 pub struct StationInspector {
@@ -13,9 +18,15 @@ pub struct StationInspector {
 }
 
 impl StationInspector {
-    /// Returns one that judges by `reference`, with the features of `encoder` where the reference compares features.
-    pub const fn new(reference: Reference, encoder: Option<Encoder>) -> Self {
-        Self { reference, encoder }
+    /// Returns one that judges as the station `name` in the user's folder.
+    ///
+    /// # Errors
+    /// When the station is not enrolled, or a file of it or of its encoder is missing or damaged.
+    pub fn open(name: &StationName) -> anyhow::Result<Self> {
+        let home = Home::locate()?;
+        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+        let reference = kit.reference(&home, &StationCard::open(&home, name)?)?;
+        Ok(Self { reference, encoder: kit.into_encoder() })
     }
 }
 
