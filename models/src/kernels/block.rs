@@ -83,7 +83,7 @@ pub(super) trait Block: Clone + Send + Sync + std::fmt::Debug {
     fn accumulate<L: Level>(&self, inputs: &Inputs, sums: &mut [f32; LANES]);
 
     /// Returns the scales of the outputs.
-    fn scales(&self) -> Self::Scales;
+    fn scales<L: Level>(&self) -> Self::Scales;
 
     /// Returns the weights of input `at`.
     fn column<L: Level>(&self, scales: &Self::Scales, at: usize) -> [f32; LANES];
@@ -98,7 +98,7 @@ pub(super) trait Quantized: Block {
     fn bytes(&self) -> [Words; 8];
 
     /// Returns the scales and the minima of the outputs.
-    fn scales_and_minima(&self) -> ([f32; LANES], [f32; LANES]);
+    fn scales_and_minima<L: Level>(&self) -> ([f32; LANES], [f32; LANES]);
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub enum Activations {
     Exact,
     /// They are rounded to 8 bits a block of 32, for products of integers, where weights are quantised and several positions are
     /// read at once: the rounding of weights is coarser. Of a head in more than 4 bits, those logits are exact that a copy in 4 bits
-    /// finds among the greatest 512; the others are the copy's.
+    /// finds among the greatest 512, all or those that a grammar allows; the others are the copy's.
     Rounded,
 }
 
@@ -222,7 +222,7 @@ impl<B: Block> Kernel for ReadBlock<'_, B> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let scales = self.block.scales();
+        let scales = self.block.scales::<L>();
         for (at, value) in self.values.iter_mut().enumerate() {
             *value = self.block.column::<L>(&scales, at)[self.lane];
         }

@@ -14,6 +14,9 @@ pub(crate) const TILE_ROWS: usize = 6;
 /// Inputs that are unpacked at a time: as many as keep a panel of 64 outputs within 200 KB, a fraction of the second-level cache.
 const PANEL_INPUTS_MAX: usize = 768;
 
+/// Blocks from where weights are read to where memory is asked for them.
+const AHEAD: usize = 8;
+
 /// One input of each row of a tile.
 pub(crate) type TileRow = [f32; TILE_ROWS];
 
@@ -96,7 +99,10 @@ impl<B: Block> Kernel for RowProduct<'_, '_, B> {
         for (group, blocks) in self.blocks.chunks_exact(blocks_per_row).enumerate() {
             for (inputs, outputs) in self.inputs.iter().zip(self.outputs.iter_mut()) {
                 let mut sums = [0.0; LANES];
-                for (block, inputs) in blocks.iter().zip(inputs) {
+                for (at, (block, inputs)) in blocks.iter().zip(inputs).enumerate() {
+                    if let Some(ahead) = self.blocks.get(group * blocks_per_row + at + AHEAD) {
+                        L::prefetch(ahead);
+                    }
                     block.accumulate::<L>(inputs, &mut sums);
                 }
                 outputs.iter_mut().skip(group * LANES).zip(sums).for_each(|(output, sum)| *output = sum);
@@ -175,7 +181,7 @@ struct Place {
 #[inline(always)]
 fn unpack<L: Level, B: Block, const GROUPS: usize>(blocks: &[B], panel: &mut [Panel<GROUPS>], group: usize) {
     for (block, entries) in blocks.iter().zip(panel.chunks_exact_mut(BLOCK_INPUTS)) {
-        let scales = block.scales();
+        let scales = block.scales::<L>();
         for (at, entry) in entries.iter_mut().enumerate() {
             entry[group] = Lanes(block.column::<L>(&scales, at));
         }

@@ -80,10 +80,10 @@ const ZERO: PanelBlock<GROUPS> = PanelBlock {
 
 /// Writes the weights of one group to `panel`.
 #[inline(always)]
-fn unpack<B: Quantized>(blocks: &[B], panel: &mut [PanelBlock<GROUPS>], group: usize) {
+fn unpack<L: Level, B: Quantized>(blocks: &[B], panel: &mut [PanelBlock<GROUPS>], group: usize) {
     for (block, place) in blocks.iter().zip(panel) {
         place.words.iter_mut().zip(block.bytes()).for_each(|(place, words)| place[group] = words);
-        let (scales, minima) = block.scales_and_minima();
+        let (scales, minima) = block.scales_and_minima::<L>();
         (place.scales[group], place.minima[group]) = (Lanes(scales), Lanes(minima));
     }
 }
@@ -116,7 +116,7 @@ impl<B: Quantized> Kernel for RoundedProduct<'_, '_, B> {
         let mut panel = vec![ZERO; blocks_per_row];
         for (index, groups) in self.blocks.chunks(GROUPS * blocks_per_row).enumerate() {
             for (group, blocks) in groups.chunks_exact(blocks_per_row).enumerate() {
-                unpack(blocks, &mut panel, group);
+                unpack::<L, B>(blocks, &mut panel, group);
             }
             panel.iter_mut().for_each(balance::<L>);
             let first = index * GROUPS * LANES;

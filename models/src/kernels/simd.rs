@@ -3,7 +3,14 @@
 //! A kernel is plain Rust over [`Lanes`]. Each level below is a function compiled with its instructions, into which the kernel
 //! is inlined; the compiler turns loops over lanes into vector instructions there.
 
+mod halves;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use crate::rounding::ROUND;
+
+use portable::{Portable, byte_products, finish_row, fixed_products, pair_products, word_tile};
 
 /// Floats that are computed together, on every processor: one, two or four vector registers.
 pub(crate) const LANES: usize = 16;
@@ -71,6 +78,18 @@ pub(crate) trait Level: Sized {
 
     /// Returns `a * b + c`, rounded once where the processor can.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
+
+    /// Returns the values of finite half-precision floats, given as bits.
+    #[inline(always)]
+    fn floats(halves: &[u16; LANES]) -> [f32; LANES] {
+        halves::to_floats(halves)
+    }
+
+    /// Asks for the memory of `value`, which is read soon.
+    #[inline(always)]
+    fn prefetch<T>(value: &T) {
+        _ = value;
+    }
 
     /// Returns for each lane the sum of the products of 32 unsigned bytes with `inputs`, in units of their scale. Byte `i` of
     /// word `j` of a lane goes with input `4 j + i`.
@@ -147,71 +166,6 @@ pub(crate) trait Level: Sized {
     }
 }
 
-/// Adds the products of one row of bytes, of that scale and sum, to `sums`.
-#[inline(always)]
-fn finish_row<L: Level, const GROUPS: usize>(
-    products: &[[i32; LANES]; GROUPS],
-    (scale, sum): (f32, f32),
-    panel: &PanelBlock<GROUPS>,
-    sums: &mut [Lanes; GROUPS],
-) {
-    for group in 0..GROUPS {
-        for lane in 0..LANES {
-            let product = (products[group][lane] + panel.starts[group][lane]) as f32;
-            let place = &mut sums[group].0[lane];
-            *place = L::mul_add(panel.scales[group].0[lane] * scale, product, *place);
-            *place = L::mul_add(panel.minima[group].0[lane], sum, *place);
-        }
-    }
-}
-
-/// Returns for each row and output the sum over entries of what `product` returns for their words.
-#[inline(always)]
-fn word_tile<const ROWS: usize, const GROUPS: usize>(
-    rows: &[[u32; ROWS]],
-    panel: &[[Words; GROUPS]],
-    product: impl Fn(u32, u32) -> i32,
-) -> [[[i32; LANES]; GROUPS]; ROWS] {
-    let mut sums = [[[0_i32; LANES]; GROUPS]; ROWS];
-    for (inputs, weights) in rows.iter().zip(panel) {
-        for row in 0..ROWS {
-            for group in 0..GROUPS {
-                for lane in 0..LANES {
-                    let sum = &mut sums[row][group][lane];
-                    // A check in each lane would keep this loop from becoming vector instructions.
-                    *sum = sum.wrapping_add(product(inputs[row], weights[group].0[lane]));
-                }
-            }
-        }
-    }
-    sums
-}
-
-/// Returns the sum of products of two signed 16-bit halves.
-#[inline(always)]
-fn pair_products(a: u32, b: u32) -> i32 {
-    let half = |word: u32| i32::from(word as i16);
-    (half(a) * half(b)).wrapping_add(half(a >> 16) * half(b >> 16))
-}
-
-/// Returns the sum of products of four unsigned bytes with four signed ones.
-#[inline(always)]
-fn byte_products(unsigned: u32, signed: u32) -> i32 {
-    let pairs = unsigned.to_le_bytes().into_iter().zip(signed.to_le_bytes());
-    pairs.map(|(unsigned, signed)| i32::from(unsigned) * i32::from(signed.cast_signed())).sum()
-}
-
-fn fixed_products(weights: [u32; 8], inputs: &Fixed) -> f32 {
-    let [high, middle, low] = inputs.parts.map(|part| {
-        let words = weights.into_iter().zip(part).map(|(weights, inputs)| {
-            let bytes = weights.to_le_bytes().into_iter().zip(inputs.to_le_bytes());
-            bytes.map(|(weight, input)| i32::from(weight) * i32::from(input.cast_signed())).sum::<i32>()
-        });
-        words.sum::<i32>() as f32
-    });
-    (high * 256.0 + middle) * 256.0 + low
-}
-
 /// A set of instructions that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Simd {
@@ -278,21 +232,6 @@ impl Simd {
         }
     }
 }
-
-struct Portable;
-
-impl Level for Portable {
-    const WIDE: bool = false;
-
-    #[inline(always)]
-    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
-        // Without the instruction, `mul_add` is a slow library call.
-        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 #[cfg(test)]
 mod tests {

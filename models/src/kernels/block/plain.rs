@@ -33,7 +33,7 @@ impl Block for Brain {
     }
 
     #[inline(always)]
-    fn scales(&self) -> Self::Scales {}
+    fn scales<L: Level>(&self) -> Self::Scales {}
 
     #[inline(always)]
     fn column<L: Level>(&self, (): &Self::Scales, at: usize) -> [f32; LANES] {
@@ -77,7 +77,7 @@ impl Block for Full {
     }
 
     #[inline(always)]
-    fn scales(&self) -> Self::Scales {}
+    fn scales<L: Level>(&self) -> Self::Scales {}
 
     #[inline(always)]
     fn column<L: Level>(&self, (): &Self::Scales, at: usize) -> [f32; LANES] {
@@ -90,7 +90,7 @@ fn accumulate_columns<L: Level, B: Block>(block: &B, inputs: &Inputs, sums: &mut
     // Four chains of additions hide the latency of one.
     let mut parts = [[0.0; LANES]; 4];
     for at in 0..BLOCK_LEN {
-        let column = block.column::<L>(&block.scales(), at);
+        let column = block.column::<L>(&block.scales::<L>(), at);
         for lane in 0..LANES {
             parts[at % 4][lane] = L::mul_add(column[lane], inputs.values[at], parts[at % 4][lane]);
         }

@@ -5,16 +5,13 @@ use half::f16;
 use super::{BLOCK_LEN, Block, Inputs, LANES, Level, Quantized, Source, Words};
 use crate::matrix::{Format, FourBitPart, fit, q4_k_part};
 
-/// Sixteen half-precision floats, as bits.
-type Halves = [u16; LANES];
-
 /// Weights `scale * q + minimum`, `q` of 4 bits.
 #[derive(Debug, Clone)]
 pub(in crate::kernels) struct FourBit {
     /// Word `j` of an output holds `q` of inputs `4 j + i` (lower half of byte `i`) and `4 j + i + 16` (upper half).
     quants: [Words; 4],
-    scales: Halves,
-    minima: Halves,
+    scales: [u16; LANES],
+    minima: [u16; LANES],
 }
 
 impl FourBit {
@@ -70,7 +67,7 @@ impl Block for FourBit {
 
     #[inline(always)]
     fn accumulate<L: Level>(&self, inputs: &Inputs, sums: &mut [f32; LANES]) {
-        let (scales, minima) = self.scales();
+        let (scales, minima) = self.scales::<L>();
         if L::BYTES {
             let totals = L::nibble_products(&self.quants, &inputs.fixed);
             for lane in 0..LANES {
@@ -100,8 +97,8 @@ impl Block for FourBit {
     }
 
     #[inline(always)]
-    fn scales(&self) -> Self::Scales {
-        (halves_to_f32(&self.scales), halves_to_f32(&self.minima))
+    fn scales<L: Level>(&self) -> Self::Scales {
+        (L::floats(&self.scales), L::floats(&self.minima))
     }
 
     #[inline(always)]
@@ -126,8 +123,8 @@ impl Quantized for FourBit {
     }
 
     #[inline(always)]
-    fn scales_and_minima(&self) -> ([f32; LANES], [f32; LANES]) {
-        self.scales()
+    fn scales_and_minima<L: Level>(&self) -> ([f32; LANES], [f32; LANES]) {
+        self.scales::<L>()
     }
 }
 
@@ -136,7 +133,7 @@ impl Quantized for FourBit {
 pub(in crate::kernels) struct EightBit {
     /// Byte `i` of word `j` of an output holds `q + 128` of input `4 j + i`.
     quants: [Words; 8],
-    scales: Halves,
+    scales: [u16; LANES],
 }
 
 impl Block for EightBit {
@@ -173,7 +170,7 @@ impl Block for EightBit {
 
     #[inline(always)]
     fn accumulate<L: Level>(&self, inputs: &Inputs, sums: &mut [f32; LANES]) {
-        let (scales, offset) = (self.scales(), 128.0 * inputs.sum);
+        let (scales, offset) = (self.scales::<L>(), 128.0 * inputs.sum);
         if L::BYTES {
             let totals = L::byte_products(&self.quants, &inputs.fixed);
             for lane in 0..LANES {
@@ -200,8 +197,8 @@ impl Block for EightBit {
     }
 
     #[inline(always)]
-    fn scales(&self) -> Self::Scales {
-        halves_to_f32(&self.scales)
+    fn scales<L: Level>(&self) -> Self::Scales {
+        L::floats(&self.scales)
     }
 
     #[inline(always)]
@@ -226,27 +223,7 @@ impl Quantized for EightBit {
     }
 
     #[inline(always)]
-    fn scales_and_minima(&self) -> ([f32; LANES], [f32; LANES]) {
-        (self.scales(), [0.0; LANES])
+    fn scales_and_minima<L: Level>(&self) -> ([f32; LANES], [f32; LANES]) {
+        (self.scales::<L>(), [0.0; LANES])
     }
-}
-
-#[inline(always)]
-fn halves_to_f32(halves: &Halves) -> [f32; LANES] {
-    let mut floats = [0.0; LANES];
-    for lane in 0..LANES {
-        floats[lane] = half_to_f32(halves[lane]);
-    }
-    floats
-}
-
-/// Returns the value of a finite half-precision float: its exponent is rebased by a multiplication, which also makes
-/// subnormal numbers right. Unlike a library call, this becomes vector instructions.
-#[inline(always)]
-pub(super) fn half_to_f32(bits: u16) -> f32 {
-    // 2^(127 - 15)
-    const REBASE: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(bits);
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * REBASE;
-    f32::from_bits(magnitude.to_bits() | ((bits & 0x8000) << 16))
 }

@@ -1,8 +1,8 @@
 use std::arch::x86_64::{
-    __m512i, _mm_storeu_si128, _mm512_and_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtps_epi32,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
-    _mm512_srli_epi32, _mm512_store_ps, _mm512_sub_ps,
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi32_epi8,
+    _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512,
+    _mm512_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_srli_epi32, _mm512_store_ps, _mm512_sub_ps,
 };
 
 mod pairs;
@@ -62,8 +62,20 @@ impl Level for Vnni {
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
-    fn byte_products(weights: &[Words; 8], inputs: &Fixed) -> [f32; LANES] {
+    fn floats(halves: &[u16; LANES]) -> [f32; LANES] {
         // SAFETY: this level is private to this module, where only `run_vnni` names it, and that needs the same instructions.
+        unsafe { floats(halves) }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(value: &T) {
+        prefetch(value);
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
+    fn byte_products(weights: &[Words; 8], inputs: &Fixed) -> [f32; LANES] {
+        // SAFETY: as above.
         unsafe { byte_products(weights, inputs) }
     }
 
@@ -118,6 +130,30 @@ impl Level for Vnni {
     fn to_bytes(values: &[f32; LANES], low: f32, factor: f32) -> [u32; LANES / 4] {
         // SAFETY: as above.
         unsafe { to_bytes(values, low, factor) }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[expect(unsafe_code, reason = "moves vectors through pointers")]
+fn floats(halves: &[u16; LANES]) -> [f32; LANES] {
+    let mut floats = Lanes::ZERO;
+    // SAFETY: `halves` is 32 bytes, and the load needs no alignment; `Lanes` is 64 bytes, aligned to 64.
+    unsafe {
+        let halves = _mm256_loadu_si256(halves.as_ptr().cast());
+        _mm512_store_ps(floats.0.as_mut_ptr(), _mm512_cvtph_ps(halves));
+    }
+    floats.0
+}
+
+/// Asks for all lines of `value`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "names addresses")]
+fn prefetch<T>(value: &T) {
+    const LINE: usize = 64;
+    for line in 0..size_of::<T>() / LINE {
+        // SAFETY: the address lies within `value`; every x86 processor of 64 bits has the instruction.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast::<i8>().add(line * LINE)) };
     }
 }
 
