@@ -12,6 +12,7 @@ mod llama;
 pub mod ort;
 mod published;
 mod rotation;
+mod tables;
 mod weights;
 
 use std::fmt;
@@ -55,6 +56,12 @@ pub trait TextDecoder: fmt::Debug + Send {
     /// When `input` is empty, does not fit the capacity, or holds an id outside the vocabulary; nothing is read then.
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError>;
 
+    /// Computes the greatest of `logits` again, where the decoder had approximated some: those that [`Self::extend`] last returned, of
+    /// which the caller has set those to minus infinity that are not asked for. They stay so.
+    fn sharpen(&self, logits: &mut [f32]) {
+        _ = logits;
+    }
+
     /// Forgets all but the first `len` tokens; does nothing when the cache holds no more than that.
     fn truncate(&mut self, len: usize);
 
@@ -72,6 +79,10 @@ impl<D: TextDecoder + ?Sized> TextDecoder for Box<D> {
 
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
         (**self).extend(input)
+    }
+
+    fn sharpen(&self, logits: &mut [f32]) {
+        (**self).sharpen(logits);
     }
 
     fn truncate(&mut self, len: usize) {

@@ -11,17 +11,18 @@ use std::{
 use crate::{
     ModelError,
     decoder::{Input, TextDecoder},
-    grammar::{Grammar, GrammarState},
+    grammar::Grammar,
     tokenizer::TextTokenizer,
 };
 
+mod draft;
 mod reading;
 mod sampling;
 
+use draft::Draft;
 use reading::Element;
 pub use reading::{FrameFeatures, PlacedFeatures, Reading};
 pub use sampling::Sampling;
-use sampling::{Repetition, Sampler};
 
 /// How a text is generated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,16 +113,6 @@ pub struct Generator<D> {
     resident: Vec<Element>,
 }
 
-/// A text under way.
-struct Draft<'a> {
-    state: Option<GrammarState>,
-    sampler: Sampler,
-    watch: &'a mut dyn Watch,
-    ids: Vec<u32>,
-    sampled: usize,
-    budget: usize,
-}
-
 impl<D: TextDecoder> Generator<D> {
     /// Returns a generator whose decoder has read nothing that matters.
     pub fn new(mut decoder: D, tokenizer: Arc<TextTokenizer>) -> Self {
@@ -142,6 +133,23 @@ impl<D: TextDecoder> Generator<D> {
     pub fn logits(&mut self, prompt: &Reading) -> Result<&[f32], ModelError> {
         let start = self.reuse(prompt);
         self.read_from(prompt, start)
+    }
+
+    /// Returns the logits of tokens `ids` after `prompt`, minus infinity for those that the decoder does not have. Other than with
+    /// [`Self::logits`], none of them is approximated.
+    ///
+    /// # Errors
+    /// As [`Self::logits`].
+    pub fn logits_of(&mut self, prompt: &Reading, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let logits = self.logits(prompt)?;
+        let mut asked = vec![f32::NEG_INFINITY; logits.len()];
+        for &id in ids {
+            if let (Some(asked), Some(logit)) = (asked.get_mut(id as usize), logits.get(id as usize)) {
+                *asked = *logit;
+            }
+        }
+        self.decoder.sharpen(&mut asked);
+        Ok(ids.iter().map(|&id| asked.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY)).collect())
     }
 
     /// Returns what follows `prompt`. Under a grammar the text always satisfies it, however it ended.
@@ -166,6 +174,9 @@ impl<D: TextDecoder> Generator<D> {
         let stop = loop {
             if let Some(stop) = draft.must_stop() {
                 break stop;
+            }
+            if draft.restrict(&mut logits)? {
+                self.decoder.sharpen(&mut logits);
             }
             let fresh = draft.choose(&mut logits, &self.tokenizer)?;
             if fresh.is_empty() {
@@ -219,92 +230,6 @@ impl<D: TextDecoder> Generator<D> {
         let logits = self.decoder.extend(Input::Embeddings(&rows))?;
         self.resident.extend_from_slice(&prompt.elements()[start..]);
         Ok(logits)
-    }
-}
-
-struct Finished {
-    all: Vec<u32>,
-    sampled: usize,
-}
-
-impl<'a> Draft<'a> {
-    fn new(
-        (prompt, grammar): (&Reading, Option<&Grammar>),
-        options: GenerateOptions,
-        watch: &'a mut dyn Watch,
-    ) -> Self {
-        Self {
-            state: grammar.map(Grammar::start),
-            sampler: Sampler::new(options.sampling, Repetition::new(options.repetition_penalty, prompt.ids())),
-            watch,
-            ids: Vec::new(),
-            sampled: 0,
-            budget: options.max_new_tokens,
-        }
-    }
-
-    /// Appends and returns what the grammar forces now.
-    fn force(&mut self) -> Vec<u32> {
-        let forced = self.state.as_mut().map(GrammarState::consume_forced).unwrap_or_default();
-        self.append(&forced);
-        forced
-    }
-
-    fn append(&mut self, ids: &[u32]) {
-        self.ids.extend_from_slice(ids);
-        self.sampler.note(ids);
-        if !ids.is_empty() {
-            self.watch.appended(ids);
-        }
-    }
-
-    fn is_finished(&self) -> bool {
-        self.state.as_ref().is_some_and(GrammarState::is_finished)
-    }
-
-    fn is_spent(&self) -> bool {
-        self.sampled >= self.budget
-    }
-
-    fn must_stop(&self) -> Option<Stop> {
-        if self.is_finished() {
-            Some(Stop::Complete)
-        } else if self.watch.is_cancelled() {
-            Some(Stop::Cancelled)
-        } else {
-            self.is_spent().then_some(Stop::Budget)
-        }
-    }
-
-    /// Chooses a token and appends it with all that the grammar then forces; returns what was appended, nothing at the
-    /// end of the turn.
-    fn choose(&mut self, logits: &mut [f32], tokenizer: &TextTokenizer) -> Result<Vec<u32>, ModelError> {
-        self.sampler.discourage(logits);
-        if let Some(state) = &mut self.state {
-            let allowed = state.allowed()?;
-            allowed.iter_unset_entries(|id| logits.get_mut(id).map_or((), |logit| *logit = f32::NEG_INFINITY));
-        }
-        let token = self.sampler.choose(logits);
-        if token == tokenizer.end_of_turn() {
-            return Ok(Vec::new());
-        }
-        if let Some(state) = &mut self.state {
-            state.consume(token)?;
-        }
-        self.sampled += 1;
-        self.append(&[token]);
-        let mut fresh = vec![token];
-        fresh.extend(self.force());
-        Ok(fresh)
-    }
-
-    /// Closes the text where a grammar is not yet satisfied.
-    fn finish(mut self) -> Result<Finished, ModelError> {
-        if let Some(state) = &mut self.state {
-            let closing = state.close()?;
-            self.append(&closing);
-        }
-        Ok(Finished { all: self.ids, sampled: self.sampled })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     matrix::Matrix,
 };
 
-use super::{DecoderOptions, DecoderWeights, LayerExtras, LayerWeights};
+use super::{DecoderOptions, DecoderWeights, LayerExtras, LayerWeights, tables::Tables};
 
 /// One transformer block.
 #[derive(Debug)]
@@ -29,10 +29,7 @@ pub(super) struct Layer {
 
 /// All matrices, packed.
 pub(super) struct Packed {
-    pub(super) embedding: Linear,
-    pub(super) head: Option<Linear>,
-    /// The head, or the embedding table where that is the head, in 4 bits.
-    pub(super) screen: Option<Linear>,
+    pub(super) tables: Tables,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -61,9 +58,7 @@ impl Packed {
             }
         });
         Ok(Self {
-            embedding: take(embedding)?,
-            head: take(head)?,
-            screen: take(screen)?,
+            tables: Tables { embedding: take(embedding)?, head: take(head)?, screen: take(screen)? },
             layers: layers.into_iter().map(|(_, packed)| take(packed)).collect::<Result<_, _>>()?,
         })
     }

@@ -6,7 +6,7 @@ use std::{mem, path::Path};
 use crate::{
     ModelError,
     gguf::Gguf,
-    kernels::{Linear, Simd, Team, add, gated_gelu, gated_silu, soft_cap_row},
+    kernels::{Linear, Simd, Team, add, gated_gelu, gated_silu},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     layers::{Layer, Packed},
     rotation::Rotation,
     rows, scale,
+    tables::Tables,
 };
 
 /// Tokens that are read at once at most: intermediate rows stay within the second-level cache and 2 MB.
@@ -27,11 +28,7 @@ const CHUNK_LEN: usize = 128;
 #[derive(Debug)]
 pub struct LlamaDecoder {
     config: DecoderConfig,
-    embedding: Linear,
-    /// `None` where the embedding table is the head.
-    head: Option<Linear>,
-    /// The head in 4 bits, where activations may be rounded: what it finds likely, the head computes again.
-    screen: Option<Linear>,
+    tables: Tables,
     norm: Vec<f32>,
     layers: Vec<Layer>,
     /// For each layer, a cache for each key head.
@@ -61,12 +58,10 @@ impl LlamaDecoder {
         let DecoderOptions { capacity, threads, .. } = options;
         check(&config, weights, capacity)?;
         let mut team = Team::new(threads);
-        let Packed { embedding, head, screen, layers } = Packed::new(&mut team, weights, options)?;
+        let Packed { tables, layers } = Packed::new(&mut team, weights, options)?;
         let caches = || (0..config.kv_heads).map(|_| HeadCache::new(config.head_dim, capacity)).collect();
         Ok(Self {
-            embedding,
-            head,
-            screen,
+            tables,
             norm: weights.norm.clone(),
             layers,
             caches: (0..config.layers).map(|_| caches()).collect(),
@@ -120,7 +115,7 @@ impl LlamaDecoder {
     pub fn weight_bytes(&self) -> usize {
         let layers =
             self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down]);
-        layers.chain([&self.embedding]).chain(&self.head).chain(&self.screen).map(Linear::weight_bytes).sum()
+        layers.map(Linear::weight_bytes).sum::<usize>() + self.tables.weight_bytes()
     }
 
     /// Reads the rows `[tokens, hidden]` after what is in the cache; `logits` are asked for at the end of the last chunk.
@@ -238,16 +233,7 @@ impl LlamaDecoder {
         let DecoderConfig { norm_epsilon, ref variant, .. } = self.config;
         let Buffers { normed, scratch, .. } = &mut self.buffers;
         norm_rows(self.simd, row, (&self.norm, norm_epsilon), normed);
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let first = self.screen.as_ref().unwrap_or(head);
-        first.apply((self.simd, &mut self.team, scratch), normed, &mut self.logits);
-        if self.screen.is_some() {
-            head.refine(self.simd, normed, &mut self.logits);
-        }
-        scale(&mut self.logits, variant.multipliers.logits);
-        if let Some(cap) = variant.soft_caps.logits {
-            soft_cap_row(self.simd, &mut self.logits, cap);
-        }
+        self.tables.answer((self.simd, &mut self.team, scratch), variant, normed, &mut self.logits);
     }
 
     /// Returns what is to be read for `rows` to follow what is in the cache: `rows`, or all that came before as well where
@@ -269,7 +255,7 @@ impl LlamaDecoder {
 
 impl TextDecoder for LlamaDecoder {
     fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
-        embed(&self.embedding, &self.config, ids)
+        embed(&self.tables.embedding, &self.config, ids)
     }
 
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
@@ -277,6 +263,14 @@ impl TextDecoder for LlamaDecoder {
         let rows = self.with_history(rows);
         self.read(rows);
         Ok(&self.logits)
+    }
+
+    fn sharpen(&self, logits: &mut [f32]) {
+        // The row that the last logits were made of.
+        let row = &self.buffers.normed;
+        if row.len() == self.config.hidden && logits.len() == self.config.vocabulary {
+            self.tables.sharpen(self.simd, &self.config.variant, row, logits);
+        }
     }
 
     fn truncate(&mut self, len: usize) {

@@ -162,6 +162,26 @@ fn refuses_what_does_not_fit_and_keeps_its_place() {
     }
 }
 
+/// One token at a time is read exactly in either way, so that only the screen of the head approximates.
+#[test]
+fn computes_unlikely_logits_again_where_they_are_asked_for() {
+    let Some(file) = model_file() else { return };
+    let logits = |activations| {
+        let options = DecoderOptions { capacity: 4, threads: 1, activations, ..DecoderOptions::default() };
+        let mut decoder = LlamaDecoder::from_gguf(&file, options).unwrap();
+        (decoder.extend(Input::Tokens(&[500])).unwrap().to_vec(), decoder)
+    };
+    let ((exact, _), (mut screened, decoder)) = (logits(Activations::Exact), logits(Activations::Rounded));
+    let mut ids: Vec<usize> = (0..exact.len()).collect();
+    ids.sort_by(|&first, &second| exact[first].total_cmp(&exact[second]));
+    let (unlikely, others) = ids.split_at(20);
+    assert!(unlikely.iter().all(|&id| exact[id].to_bits() != screened[id].to_bits()), "approximated");
+    others.iter().for_each(|&id| screened[id] = f32::NEG_INFINITY);
+    decoder.sharpen(&mut screened);
+    assert!(unlikely.iter().all(|&id| exact[id].to_bits() == screened[id].to_bits()), "computed again");
+    assert!(others.iter().all(|&id| screened[id] == f32::NEG_INFINITY), "left out");
+}
+
 /// A decoder of one block, 32 wide, whose weights are all 0.25; `key_rows` is right with 16.
 fn tiny(key_rows: usize, config: DecoderConfig) -> Result<LlamaDecoder, ModelError> {
     let data: Vec<u8> = [0.25_f32; 64 * 32].iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -52,6 +52,37 @@ impl TextDecoder for Stubborn {
     }
 }
 
+/// Wants what [`Stubborn`] wants until it has a closer look: then it wants a letter, if that is possible at all.
+#[derive(Debug)]
+struct Hasty(Stubborn, u32);
+
+impl TextDecoder for Hasty {
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
+        self.0.embed(ids)
+    }
+
+    fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError> {
+        self.0.extend(input)
+    }
+
+    fn sharpen(&self, logits: &mut [f32]) {
+        let logit = &mut logits[self.1 as usize];
+        *logit = if logit.is_finite() { 1000.0 } else { *logit };
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    fn position(&self) -> usize {
+        self.0.position()
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
 fn schema() -> Value {
     json!({
         "type": "object",
@@ -170,4 +201,17 @@ fn follows_a_pattern_and_refuses_what_nothing_satisfies() {
     assert_eq!(generation.text, r#""no, bb""#);
     assert!(compiler.json(&json!({"type": "string", "minLength": 5, "maxLength": 1})).is_err());
     assert!(compiler.json(&json!({"type": "colour"})).is_err());
+}
+
+#[test]
+fn looks_closer_at_what_a_grammar_allows_and_at_what_is_asked_for() {
+    let tokenizer = Arc::new(tiny());
+    let compiler = GrammarCompiler::new(Arc::clone(&tokenizer)).unwrap();
+    let grammar = compiler.json(&json!({"type": "string", "pattern": "^(yes|no)$"})).unwrap();
+    let [yes, no] = ["y", "n"].map(|letter| tokenizer.encode(letter).unwrap()[0]);
+    let mut generator = Generator::new(Hasty(Stubborn::new(&tokenizer, "y"), no), Arc::clone(&tokenizer));
+    let generation = generator.generate(&vec![5].into(), Some(&grammar), greedy(3), &mut &NEVER).unwrap();
+    assert_eq!(generation.text, r#""no""#);
+    let logits = generator.logits_of(&vec![5].into(), &[yes, no, u32::MAX]).unwrap();
+    assert_eq!(logits, [100.0, 1000.0, f32::NEG_INFINITY]);
 }

@@ -140,8 +140,7 @@ impl SmolVlm {
     }
 
     /// Returns the probability, 0 to 1, that the answer to `reading` begins with "yes" rather than "no": the share of the
-    /// tokens for "yes" in the probability of both, with and without capital and leading space. Where activations may be rounded and
-    /// neither is likely, as coarse as [`crate::decoder::Activations::Rounded`] says.
+    /// tokens for "yes" in the probability of both, with and without capital and leading space.
     ///
     /// # Errors
     /// When `reading` does not fit the decoder, or the tokenizer has no single tokens for the words.
@@ -156,10 +155,11 @@ impl SmolVlm {
                 format!("{} and {}", yes.len(), no.len()),
             ));
         }
-        let logits = self.generator.logits(reading)?;
+        let logits = self.generator.logits_of(reading, &[&yes[..], &no].concat())?;
         let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weight = |ids: &[u32]| ids.iter().map(|&id| f64::from(logits[id as usize] - greatest).exp()).sum::<f64>();
-        let (yes, no) = (weight(&yes), weight(&no));
+        let weight = |logits: &[f32]| logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum::<f64>();
+        let (yes, no) = logits.split_at(yes.len());
+        let (yes, no) = (weight(yes), weight(no));
         Ok(yes / (yes + no))
     }
 }

@@ -24,27 +24,32 @@ impl Linear {
     }
 
     /// Computes the greatest of `outputs`, which a screen of this layer made of `row`, again; with them the others of their groups.
-    pub(crate) fn refine(&self, simd: Simd, row: &[f32], outputs: &mut [f32]) {
+    /// What is minus infinity stays so. `finish` does to a group what was done to `outputs` since.
+    pub(crate) fn refine(&self, simd: Simd, row: &[f32], outputs: &mut [f32], finish: impl Fn(&mut [f32])) {
         let groups = greatest_groups(outputs);
-        for_blocks!(&self.blocks, blocks => self.of(blocks).refine(simd, row, (&groups, outputs)));
+        for_blocks!(&self.blocks, blocks => self.of(blocks).refine(simd, row, (&groups, outputs), finish));
     }
 }
 
 impl<B: Block> Layer<'_, B> {
-    fn refine(&self, simd: Simd, row: &[f32], (groups, outputs): (&[usize], &mut [f32])) {
+    fn refine(&self, simd: Simd, row: &[f32], (groups, outputs): (&[usize], &mut [f32]), finish: impl Fn(&mut [f32])) {
         let inputs = [simd.run(Arrange::<B>::new(row))];
         let blocks_per_row = inputs[0].len();
         for &group in groups {
             let blocks = &self.blocks[group * blocks_per_row..][..blocks_per_row];
-            let end = outputs.len().min((group + 1) * LANES);
-            simd.run(RowProduct { blocks, inputs: &inputs, outputs: &mut [&mut outputs[group * LANES..end]] });
+            let mut refined = [0.0; LANES];
+            simd.run(RowProduct { blocks, inputs: &inputs, outputs: &mut [&mut refined] });
+            finish(&mut refined);
+            let screened = outputs[group * LANES..].iter_mut().zip(refined);
+            screened.filter(|(output, _)| **output > f32::NEG_INFINITY).for_each(|(output, refined)| *output = refined);
         }
     }
 }
 
 /// Returns the groups with the greatest outputs, in any order.
 fn greatest_groups(outputs: &[f32]) -> Vec<usize> {
-    let mut groups: Vec<(usize, f32)> = outputs.chunks(LANES).map(greatest).enumerate().collect();
+    let groups = outputs.chunks(LANES).map(greatest).enumerate();
+    let mut groups: Vec<(usize, f32)> = groups.filter(|&(_, greatest)| greatest > f32::NEG_INFINITY).collect();
     if groups.len() > GROUPS {
         groups.select_nth_unstable_by(GROUPS, |(_, first), (_, second)| second.total_cmp(first));
         groups.truncate(GROUPS);
@@ -97,12 +102,19 @@ mod tests {
         layer.apply((simd, &mut team, &mut scratch), &row, &mut exact);
         screen.apply((simd, &mut team, &mut scratch), &row, &mut screened);
         assert_ne!(exact, screened);
-        layer.refine(simd, &row, &mut screened);
+        layer.refine(simd, &row, &mut screened, |_| ());
         let mut ranked: Vec<usize> = (0..outputs).collect();
         ranked.sort_by(|&first, &second| exact[second].total_cmp(&exact[first]));
         for &output in &ranked[..GROUPS / 4] {
             assert_eq!(exact[output].to_bits(), screened[output].to_bits(), "output {output}");
         }
+        // Of what others struck out, nothing comes back, and of what is left all is exact, here at half of its size.
+        let (left, [first, second]) = (ranked[outputs / 2], [ranked[0], ranked[1]]);
+        let mut few = vec![f32::NEG_INFINITY; outputs];
+        few[left] = 1.0;
+        layer.refine(simd, &row, &mut few, |group| group.iter_mut().for_each(|value| *value /= 2.0));
+        assert_eq!(few[left].to_bits(), (exact[left] / 2.0).to_bits());
+        assert_eq!(few.iter().filter(|value| value.is_finite()).count(), 1, "{} and {}", few[first], few[second]);
         let best = screened.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         assert_eq!(best.to_bits(), exact[ranked[0]].to_bits());
     }
