@@ -4,6 +4,7 @@
 //! Pictures are cut as the reference processor does, whatever files a model comes from: stretched to whole tiles, the frame of the
 //! whole picture from the stretched one. llama.cpp itself pads them to whole tiles instead.
 
+mod calibration;
 mod checkpoint;
 mod config;
 mod engine;
@@ -21,6 +22,7 @@ mod tensors;
 mod text;
 mod vision;
 
+pub use calibration::Calibration;
 pub use checkpoint::Checkpoint;
 pub use config::{VisionConfig, VlmConfig};
 pub use engine::{Engine, SmolVlm, SmolVlmOptions};
@@ -29,9 +31,9 @@ pub(crate) use graphs::{GRAPHS_FOLDER, is_graph, listed as listed_graphs};
 pub use graphs::{GraphFiles, GraphVariant, GraphVariants};
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
-pub use quantize::{Quantized, quantize};
+pub use quantize::{Quantization, Quantized, quantize};
 pub use tensors::Tensors;
 #[cfg(feature = "burn")]
 pub(crate) use vision::BurnVision;
 pub(crate) use vision::FrameEncoder;
-pub use vision::VisionEncoder;
+pub use vision::{ActivationRanges, VisionEncoder};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bad_input::enrolled,
-    binary::{Bench, one_line},
+    binary::{Bench, one_line, skip},
 };
 
 /// The arguments that name the two GGUF files of the model.
@@ -224,4 +224,31 @@ fn a_benchmark_names_what_the_other_engine_lacks() {
     let output = run(&bench, "bench", &model(), &["--against", "llama.cpp=nowhere"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(one_line(&output).ends_with("nowhere/llama-bench: expected a file, found none"), "{output:?}");
+}
+
+#[test]
+fn a_copy_keeps_the_ranges_of_a_calibration_and_answers() {
+    let bench = with_picture();
+    published(&bench, "full", |_| ());
+    // The original is asked too, on the ONNX Runtime of the real cache.
+    let quantize = |output: &str, calibrate: &[&str]| {
+        let arguments = ["models", "quantize", "full", "--output", output, "--image", "part.png", "--json"];
+        bench.loupe(&[&arguments[..], calibrate].concat()).env_remove("LOUPE_CACHE").output().unwrap()
+    };
+    let bytes = |output: &str, calibrate: &[&str]| {
+        let comparison = json(&quantize(output, calibrate));
+        assert!(comparison["cosine_min"].as_f64() > Some(0.98), "{output}: {comparison}");
+        fs::metadata(bench.path(output).join("model.safetensors")).unwrap().len()
+    };
+    let error = one_line(&quantize("other", &["--calibrate", "nowhere"]));
+    if !error.contains("nowhere") {
+        return skip(&error);
+    }
+    assert!(!bench.path("other").exists());
+    let (dynamic, fixed) = (bytes("dynamic", &[]), bytes("static", &["--calibrate", "part.png"]));
+    assert!(fixed > dynamic, "{fixed} bytes with ranges, {dynamic} without");
+    let model = ["--model".to_owned(), "static".to_owned()];
+    let question =
+        ["--image", "part.png", "--prompt", "Is it good?", "--context", "128", "--max-new-tokens", "4", "--json"];
+    assert!(json(&run(&bench, "generate", &model, &question))["frames"].as_u64() > Some(0));
 }

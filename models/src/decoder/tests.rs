@@ -176,7 +176,9 @@ fn computes_unlikely_logits_again_where_they_are_asked_for() {
     ids.sort_by(|&first, &second| exact[first].total_cmp(&exact[second]));
     let (unlikely, others) = ids.split_at(20);
     assert!(unlikely.iter().all(|&id| exact[id].to_bits() != screened[id].to_bits()), "approximated");
-    others.iter().for_each(|&id| screened[id] = f32::NEG_INFINITY);
+    for &id in others {
+        screened[id] = f32::NEG_INFINITY;
+    }
     decoder.sharpen(&mut screened);
     assert!(unlikely.iter().all(|&id| exact[id].to_bits() == screened[id].to_bits()), "computed again");
     assert!(others.iter().all(|&id| screened[id] == f32::NEG_INFINITY), "left out");

@@ -123,14 +123,13 @@ impl Checkpoint {
             (name.as_str(), info.dtype, info.dims.as_slice(), &self.shards[*shard].map[info.bytes.clone()])
         })
     }
-
-    /// Returns whether there is a tensor `name`.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
 }
 
 impl Tensors for Checkpoint {
+    fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     fn locate(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
         let expected = format!("of shape {dims:?}");
         let Some((shard, info)) = self.tensors.get(name) else {

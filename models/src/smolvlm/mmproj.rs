@@ -155,6 +155,10 @@ impl Mmproj {
 }
 
 impl Tensors for Mmproj {
+    fn has(&self, name: &str) -> bool {
+        self.file.has_tensor(&self.name(name))
+    }
+
     fn locate(&self, name: &str, dims: &[usize]) -> Result<(Format, &[u8]), ModelError> {
         self.file.tensor(&self.name(name), dims)
     }

@@ -14,9 +14,10 @@ use crate::{
 };
 
 use super::{
-    Checkpoint, VlmConfig,
+    ActivationRanges, Checkpoint, VlmConfig,
     checkpoint::{INDEX_FILE, SINGLE_FILE, float_format},
     config::CONFIG_FILE,
+    vision::RANGES,
 };
 
 /// Where matrices of the language model lie, in the layouts in use.
@@ -24,6 +25,15 @@ const TEXT: [&str; 2] = ["model.text_model.", "lm_head."];
 /// Tables of which few rows are read at a time, the head after a screen in 4 bits: they cost little time, so they keep more bits
 /// than the rest.
 const TABLES: [&str; 3] = ["embed_tokens.weight", "lm_head.weight", "position_embedding.weight"];
+
+/// How a model is rounded.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantization<'a> {
+    /// How the matrices of the language model are stored.
+    pub text: Storage,
+    /// The ranges over which the vision encoder rounds its activations (static); `None` for a range of each row's own (dynamic).
+    pub ranges: Option<&'a ActivationRanges>,
+}
 
 /// What quantising has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +47,7 @@ pub struct Quantized {
 }
 
 /// Writes a copy of the model in the folder `model` to the new folder `output`, in the same layout, with its matrices in blocks of
-/// 32: those of the vision encoder, the connector and the token embeddings in 8 bits, those of the language model as `text` says.
+/// 32: those of the vision encoder, the connector and the token embeddings in 8 bits, those of the language model as `quantization` says.
 /// What is no matrix, or has rows that are no whole blocks, stays as it is. Calls `progress` with the bytes done and
 /// all bytes.
 ///
@@ -47,7 +57,7 @@ pub struct Quantized {
 pub fn quantize(
     model: &Path,
     output: &Path,
-    text: Storage,
+    quantization: Quantization<'_>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Quantized, ModelError> {
     // A folder of another family would be copied without a word.
@@ -66,7 +76,7 @@ pub fn quantize(
         let copy = draft.path().join(path.file_name().unwrap_or_default());
         fs::copy(&path, copy).map_err(failed(&path))?;
     }
-    let quantized = write(&checkpoint, (model, &draft.path().join(SINGLE_FILE)), text, progress)?;
+    let quantized = write(&checkpoint, (model, &draft.path().join(SINGLE_FILE)), quantization, progress)?;
     fs::rename(draft.path(), output).map_err(failed(output))?;
     Ok(quantized)
 }
@@ -88,11 +98,14 @@ fn settings(model: &Path) -> Result<Vec<PathBuf>, ModelError> {
 fn write(
     checkpoint: &Checkpoint,
     (model, path): (&Path, &Path),
-    text: Storage,
+    Quantization { text, ranges }: Quantization<'_>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Quantized, ModelError> {
-    let bytes_before = checkpoint.stored().map(|(.., bytes)| bytes.len() as u64).sum();
+    let bytes_before: u64 = checkpoint.stored().map(|(.., bytes)| bytes.len() as u64).sum();
+    let ranges = ranges.map(ActivationRanges::tensor);
+    let total = bytes_before + ranges.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
     let (done, flaw) = (Cell::new(0), Cell::new(None));
+    let state = State { done: &done, flaw: &flaw, progress, total };
     let mut tensors = Vec::new();
     for (name, dtype, dims, bytes) in checkpoint.stored() {
         let source = float_format(dtype);
@@ -103,17 +116,11 @@ fn write(
         let target_dims = target.and_then(|target| Some(vec![dims[0], target.bytes_for(dims[1])?]));
         let dims = target_dims.unwrap_or_else(|| dims.to_vec());
         let conversion = source.zip(target);
-        tensors.push((
-            name,
-            Tensor {
-                name,
-                dtype,
-                dims,
-                bytes,
-                conversion,
-                state: State { done: &done, flaw: &flaw, progress, total: bytes_before },
-            },
-        ));
+        tensors.push((name, Tensor { name, dtype, dims, bytes, conversion, state }));
+    }
+    if let Some((dims, bytes)) = &ranges {
+        let (dtype, dims) = (Dtype::F32, dims.to_vec());
+        tensors.push((RANGES, Tensor { name: RANGES, dtype, dims, bytes, conversion: None, state }));
     }
     let bytes_after = tensors.iter().map(|(_, tensor)| tensor.data_len() as u64).sum();
     let matrices = tensors.iter().filter(|(_, tensor)| tensor.conversion.is_some()).count();

@@ -5,6 +5,9 @@ use crate::{
 
 /// The tensors of a model by the names that they have in Hugging Face checkpoints, whatever file they lie in.
 pub trait Tensors: std::fmt::Debug {
+    /// Returns whether there is a tensor `name`.
+    fn has(&self, name: &str) -> bool;
+
     /// Returns how the tensor `name` of shape `dims` is stored, and its bytes: row-major, in place.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::{
     decoder::{DecoderConfig, DecoderWeights, Place},
 };
 
-use super::Checkpoint;
+use super::{Checkpoint, Tensors as _};
 
 /// Where the language model's tensors lie; in some checkpoints they are one level deeper.
 const PREFIXES: [&str; 2] = ["model.text_model", "model.text_model.model"];

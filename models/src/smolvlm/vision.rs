@@ -22,7 +22,8 @@ use super::{Engine, GraphFiles, Processor, Tensors, VlmConfig};
 #[cfg(feature = "burn")]
 pub(crate) use burn::BurnVision;
 
-use integer::IntegerVision;
+pub use integer::ActivationRanges;
+pub(super) use integer::{IntegerVision, RANGES};
 use ort::OrtVision;
 use published::PublishedVision;
 

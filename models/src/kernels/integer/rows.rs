@@ -28,11 +28,21 @@ impl IntegerRows {
         Self { tiles, ranges: vec![Range { scale: 0.0, low: 0.0 }; rows], words_per_row }
     }
 
-    /// Rounds `values`, finite, to row `row`; the least and the greatest of them are kept.
-    pub(crate) fn set(&mut self, simd: Simd, row: usize, values: &[f32]) {
+    /// Rounds `values`, finite, to row `row` over the range from the least to the greatest of them, and returns it.
+    pub(crate) fn set(&mut self, simd: Simd, row: usize, values: &[f32]) -> Range {
         let tile = &mut self.tiles[row / ROWS * self.words_per_row..][..self.words_per_row];
         let at = row % ROWS;
-        self.ranges[row] = simd.run(Round { values, words: tile.iter_mut().map(|words| &mut words[at]) });
+        let range = simd.run(Round { values, words: tile.iter_mut().map(|words| &mut words[at]) });
+        self.ranges[row] = range;
+        range
+    }
+
+    /// Rounds `values`, finite, to row `row` over `range`; those outside of it to its ends.
+    pub(crate) fn set_within(&mut self, simd: Simd, row: usize, range: Range, values: &[f32]) {
+        let tile = &mut self.tiles[row / ROWS * self.words_per_row..][..self.words_per_row];
+        let at = row % ROWS;
+        simd.run(RoundWithin { values, range, words: tile.iter_mut().map(|words| &mut words[at]) });
+        self.ranges[row] = range;
     }
 
     /// Sets row `row` to `bytes` that mean what `range` says.
@@ -66,6 +76,31 @@ impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for Round<'a, W> {
         let factor = inverse(scale);
         write_bytes::<L>(self.values, (low, factor), self.words);
         Range { scale, low }
+    }
+}
+
+struct RoundWithin<'a, W> {
+    values: &'a [f32],
+    range: Range,
+    words: W,
+}
+
+impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for RoundWithin<'a, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(mut self) {
+        let Range { scale, low } = self.range;
+        let (factor, high) = (inverse(scale), low + 255.0 * scale);
+        for values in self.values.chunks(LANES) {
+            let mut within = [low; LANES];
+            for (within, &value) in within.iter_mut().zip(values) {
+                let value = if value > low { value } else { low };
+                *within = if value < high { value } else { high };
+            }
+            let words = L::to_bytes(&within, low, factor);
+            words.iter().zip(self.words.by_ref()).for_each(|(word, place)| *place = *word);
+        }
     }
 }
 

@@ -63,6 +63,25 @@ fn products_of_what_8_bits_hold_are_exact() {
 }
 
 #[test]
+fn every_level_cuts_what_lies_outside_of_a_given_range() {
+    for simd in Simd::all() {
+        let (mut rows, mut layer) = (IntegerRows::new(1, 20), IntegerLinear::zeros(20, 20));
+        for output in 0..20 {
+            let unit: Vec<f32> = (0..20).map(|input| if input == output { 1.0 } else { 0.0 }).collect();
+            layer.set(simd, output, &unit, 0.0);
+        }
+        let mut row = [0.5; 20];
+        (row[0], row[1], row[2], row[17], row[19]) = (-3.0, 7.0, 1.0, 3000.0, -1e9);
+        rows.set_within(simd, 0, Range { scale: 3.0 / 255.0, low: -1.0 }, &row);
+        let mut out = [0.0; 20];
+        layer.apply::<Set>(simd, &rows, &mut out);
+        for (found, value) in out.iter().zip(row) {
+            assert!((found - value.clamp(-1.0, 2.0)).abs() <= 1.5 / 255.0 + 1e-6, "{simd:?}: {out:?}");
+        }
+    }
+}
+
+#[test]
 fn every_level_rounds_to_the_nearest_step() {
     for simd in Simd::all() {
         let (mut rows, mut layer) = (IntegerRows::new(1, 8), IntegerLinear::zeros(8, 8));

@@ -1,10 +1,12 @@
 //! The vision encoder in 8-bit integers, on kernels of our own.
 //!
 //! Rows of patches are shared out among threads; between two attentions each thread works on its own rows alone. Activations
-//! are rounded row by row, so that one bright patch does not take the precision of the others.
+//! are rounded row by row, so that one bright patch does not take the precision of the others; or, where a copy comes with ranges
+//! for them, over those.
 
 mod attention;
 mod head;
+mod ranges;
 mod weights;
 
 use crate::{
@@ -20,6 +22,9 @@ use crate::smolvlm::{Tensors, VlmConfig};
 
 use attention::Attention;
 use head::{Head, arrange};
+pub use ranges::ActivationRanges;
+pub(in crate::smolvlm) use ranges::TENSOR as RANGES;
+use ranges::{Place, Rounding};
 use weights::{Block, Norm, Weights};
 
 /// What the bytes of a picture mean: `x / 127.5 - 1`.
@@ -27,7 +32,7 @@ const PIXELS: Range = Range { scale: 1.0 / 127.5, low: -1.0 };
 
 /// A vision encoder with its connector. Owned by one thread, which works with a team of others.
 #[derive(Debug)]
-pub(super) struct IntegerVision {
+pub(in crate::smolvlm) struct IntegerVision {
     config: VlmConfig,
     weights: Weights,
     team: Team,
@@ -54,6 +59,7 @@ struct Scratch {
     /// What attention returns, `[share, hidden]`.
     mixed: Vec<f32>,
     attention: Attention,
+    rounding: Rounding,
 }
 
 impl IntegerVision {
@@ -61,7 +67,37 @@ impl IntegerVision {
     ///
     /// # Errors
     /// When a tensor is absent, of another shape or not finite, or a layer has more inputs than sums of 32 bits hold.
-    pub(super) fn new((weights, config): (&dyn Tensors, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
+    pub(super) fn new(model: (&dyn Tensors, &VlmConfig), threads: usize) -> Result<Self, ModelError> {
+        Self::with(&Rounding::of(model.0, model.1)?, model, threads)
+    }
+
+    /// As [`Self::new`], to find the ranges of activations with [`Self::ranges`].
+    pub(in crate::smolvlm) fn calibrating(
+        model: (&dyn Tensors, &VlmConfig),
+        threads: usize,
+    ) -> Result<Self, ModelError> {
+        Self::with(&Rounding::noted(model.1), model, threads)
+    }
+
+    /// Returns the ranges of activations in all frames so far, `None` where they are not noted or there was no frame.
+    pub(in crate::smolvlm) fn ranges(&self) -> Option<ActivationRanges> {
+        let mut noted = self.scratch.iter().map(|scratch| match &scratch.rounding {
+            Rounding::Noted(ranges) => Some(ranges),
+            Rounding::Rows | Rounding::Fixed(_) => None,
+        });
+        let first = noted.next()??.clone();
+        let all = noted.flatten().fold(first, |mut all, ranges| {
+            all.widen(ranges);
+            all
+        });
+        all.is_known().then_some(all)
+    }
+
+    fn with(
+        rounding: &Rounding,
+        (weights, config): (&dyn Tensors, &VlmConfig),
+        threads: usize,
+    ) -> Result<Self, ModelError> {
         let vision = &config.vision;
         let (simd, team) = (Simd::detect(), Team::new(threads));
         let widest = [vision.hidden, vision.feed_forward, config.shuffled_len(), vision.patch_len()];
@@ -75,7 +111,7 @@ impl IntegerVision {
         let weights = Weights::read((weights, config), simd)?;
         let patches = vision.side_patches().pow(2);
         let share = share(patches, team.threads());
-        let scratch = (0..patches.div_ceil(share)).map(|_| Scratch::new(share, config)).collect();
+        let scratch = (0..patches.div_ceil(share)).map(|_| Scratch::new(share, config, rounding.clone())).collect();
         Ok(Self {
             weights,
             stream: vec![0.0; patches * vision.hidden],
@@ -115,14 +151,14 @@ impl IntegerVision {
     }
 
     /// Sets queries, keys and values of a block.
-    fn project(&mut self, block: usize) {
+    fn project(&mut self, index: usize) {
         let hidden = self.config.vision.hidden;
         let Self { weights, team, simd, scratch, stream, qkv, .. } = self;
-        let Block { attention_norm, qkv: layer, .. } = &weights.blocks[block];
+        let Block { attention_norm, qkv: layer, .. } = &weights.blocks[index];
         let share = share(stream.len() / hidden, team.threads());
         let parts = stream.chunks(share * hidden).zip(qkv.chunks_mut(share * 3 * hidden)).zip(scratch);
         team.run(&mut parts.collect::<Vec<_>>(), |_, ((stream, qkv), scratch)| {
-            scratch.norm(*simd, attention_norm, stream);
+            scratch.norm((*simd, index, Place::Attention), attention_norm, stream);
             layer.apply::<Set>(*simd, &scratch.narrow, qkv);
         });
     }
@@ -137,16 +173,16 @@ impl IntegerVision {
     }
 
     /// Adds attention and feed-forward layer of a block to the stream.
-    fn finish_block(&mut self, block: usize) {
+    fn finish_block(&mut self, index: usize) {
         let hidden = self.config.vision.hidden;
         let Self { weights, team, simd, scratch, stream, qkv, heads, .. } = self;
-        let block = &weights.blocks[block];
+        let block = &weights.blocks[index];
         let share = share(stream.len() / hidden, team.threads());
         let parts = stream.chunks_mut(share * hidden).zip(qkv.chunks(share * 3 * hidden)).zip(scratch);
         team.run(&mut parts.collect::<Vec<_>>(), |_, ((stream, qkv), scratch)| {
-            scratch.attend(*simd, heads, qkv);
+            scratch.attend((*simd, index), heads, qkv);
             block.attention_output.apply::<Add>(*simd, &scratch.narrow, stream);
-            scratch.feed_forward(*simd, block, stream);
+            scratch.feed_forward((*simd, index), block, stream);
         });
     }
 
@@ -191,7 +227,7 @@ fn share(patches: usize, threads: usize) -> usize {
 }
 
 impl Scratch {
-    fn new(share: usize, config: &VlmConfig) -> Self {
+    fn new(share: usize, config: &VlmConfig, rounding: Rounding) -> Self {
         let vision = &config.vision;
         Self {
             row: vec![0.0; vision.hidden],
@@ -200,34 +236,35 @@ impl Scratch {
             inner: vec![0.0; share * vision.feed_forward],
             mixed: vec![0.0; share * vision.hidden],
             attention: Attention::new(share, (vision.heads, vision.hidden / vision.heads)),
+            rounding,
         }
     }
 
     /// Sets `narrow` to the normalised rows of `stream`.
-    fn norm(&mut self, simd: Simd, norm: &Norm, stream: &[f32]) {
+    fn norm(&mut self, at: (Simd, usize, Place), norm: &Norm, stream: &[f32]) {
         for (row, values) in stream.chunks_exact(self.row.len()).enumerate() {
-            norm.apply(simd, values, &mut self.row);
-            self.narrow.set(simd, row, &self.row);
+            norm.apply(at.0, values, &mut self.row);
+            self.rounding.round(at, (row, &self.row), &mut self.narrow);
         }
     }
 
     /// Sets `narrow` to what attention returns for `qkv`.
-    fn attend(&mut self, simd: Simd, heads: &[Head], qkv: &[f32]) {
+    fn attend(&mut self, (simd, index): (Simd, usize), heads: &[Head], qkv: &[f32]) {
         let hidden = self.row.len();
         let mixed = &mut self.mixed[..qkv.len() / 3];
         self.attention.attend(simd, heads, qkv, mixed);
-        for (row, values) in mixed.chunks_exact(hidden).enumerate() {
-            self.narrow.set(simd, row, values);
+        for row in mixed.chunks_exact(hidden).enumerate() {
+            self.rounding.round((simd, index, Place::Mixed), row, &mut self.narrow);
         }
     }
 
-    fn feed_forward(&mut self, simd: Simd, block: &Block, stream: &mut [f32]) {
-        self.norm(simd, &block.feed_forward_norm, stream);
+    fn feed_forward(&mut self, (simd, index): (Simd, usize), block: &Block, stream: &mut [f32]) {
+        self.norm((simd, index, Place::FeedForward), &block.feed_forward_norm, stream);
         let width = self.inner.len() / (self.mixed.len() / self.row.len());
         let inner = &mut self.inner[..stream.len() / self.row.len() * width];
         block.up.apply::<Gelu>(simd, &self.narrow, inner);
-        for (row, values) in inner.chunks_exact(width).enumerate() {
-            self.wide.set(simd, row, values);
+        for row in inner.chunks_exact(width).enumerate() {
+            self.rounding.round((simd, index, Place::Inner), row, &mut self.wide);
         }
         block.down.apply::<Add>(simd, &self.wide, stream);
     }
