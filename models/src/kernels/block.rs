@@ -31,24 +31,32 @@ impl Inputs {
     #[inline(always)]
     fn fixed(inputs: &[f32; BLOCK_LEN]) -> Self {
         const RANGE: f32 = (1 << 22) as f32;
-        let largest = reduce(inputs.map(f32::abs), |a, b| if a > b { a } else { b });
+        let mut magnitudes = *inputs;
+        for magnitude in &mut magnitudes {
+            *magnitude = magnitude.abs();
+        }
+        let largest = reduce(magnitudes, |a, b| if a > b { a } else { b });
         let (scale, inverse) = if largest > 0.0 { (largest / RANGE, RANGE / largest) } else { (0.0, 0.0) };
-        let mut parts = [[0_i8; BLOCK_LEN]; 3];
+        let mut parts = [[0; BLOCK_LEN]; 3];
         for at in 0..BLOCK_LEN {
             let whole = (inputs[at] * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
             // The lower parts are signed too, so that what remains is rounded, not cut.
             let low = whole as i8;
             let rest = whole.wrapping_sub(i32::from(low)) >> 8;
             let middle = rest as i8;
-            (parts[2][at], parts[1][at]) = (low, middle);
-            parts[0][at] = (rest.wrapping_sub(i32::from(middle)) >> 8) as i8;
+            (parts[2][at], parts[1][at]) = (low.cast_unsigned(), middle.cast_unsigned());
+            parts[0][at] = (rest.wrapping_sub(i32::from(middle)) >> 8) as u8;
         }
-        let words = |part: [i8; BLOCK_LEN]| {
-            let bytes = part.map(i8::cast_unsigned);
-            std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|byte| bytes[4 * word + byte])))
-        };
         let sum = reduce(*inputs, |a, b| a + b);
-        Self { values: [0.0; BLOCK_LEN], fixed: Fixed { parts: parts.map(words), scale }, sum }
+        let mut fixed = Fixed { parts: [[0; 8]; 3], scale };
+        for part in 0..3 {
+            for word in 0..8 {
+                let at = 4 * word;
+                let bytes = [parts[part][at], parts[part][at + 1], parts[part][at + 2], parts[part][at + 3]];
+                fixed.parts[part][word] = u32::from_le_bytes(bytes);
+            }
+        }
+        Self { values: [0.0; BLOCK_LEN], fixed, sum }
     }
 }
 

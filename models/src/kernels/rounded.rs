@@ -95,7 +95,11 @@ fn balance<L: Level>(block: &mut PanelBlock<GROUPS>) {
     const FEWEST: usize = 2;
     let ones = [[0x0101_0101; FEWEST]; WORDS];
     let [sums, _] = L::byte_tile::<FEWEST, GROUPS>(&ones, &block.words);
-    block.starts = sums.map(|sums| sums.map(|sum| -OFFSET * sum));
+    for group in 0..GROUPS {
+        for lane in 0..LANES {
+            block.starts[group][lane] = -OFFSET * sums[group][lane];
+        }
+    }
 }
 
 /// The product of many rows of inputs with a range of outputs.

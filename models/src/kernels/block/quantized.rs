@@ -118,8 +118,13 @@ impl Quantized for FourBit {
 
     #[inline(always)]
     fn bytes(&self) -> [Words; 8] {
-        let halves = |at: usize| self.quants[at % 4].0.map(|word| (word >> (4 * (at / 4))) & 0x0f0f_0f0f);
-        std::array::from_fn(|at| Words(halves(at)))
+        let mut bytes = [Words([0; LANES]); 8];
+        for at in 0..8 {
+            for lane in 0..LANES {
+                bytes[at].0[lane] = (self.quants[at % 4].0[lane] >> (4 * (at / 4))) & 0x0f0f_0f0f;
+            }
+        }
+        bytes
     }
 
     #[inline(always)]
@@ -218,8 +223,14 @@ impl Quantized for EightBit {
 
     #[inline(always)]
     fn bytes(&self) -> [Words; 8] {
-        // 0..=255 -> -128..=127
-        self.quants.map(|words| Words(words.0.map(|word| word ^ 0x8080_8080)))
+        let mut bytes = self.quants;
+        for words in &mut bytes {
+            for lane in 0..LANES {
+                // 0..=255 -> -128..=127
+                words.0[lane] ^= 0x8080_8080;
+            }
+        }
+        bytes
     }
 
     #[inline(always)]
