@@ -57,7 +57,8 @@ pub trait TextDecoder: fmt::Debug + Send {
     fn extend(&mut self, input: Input<'_>) -> Result<&[f32], ModelError>;
 
     /// Computes the greatest of `logits` again, where the decoder had approximated some: those that [`Self::extend`] last returned, of
-    /// which the caller has set those to minus infinity that are not asked for. They stay so.
+    /// which the caller has set those to minus infinity that are not asked for. They stay so; whatever else a caller does to logits is
+    /// for afterwards.
     fn sharpen(&self, logits: &mut [f32]) {
         _ = logits;
     }

@@ -136,7 +136,7 @@ impl<D: TextDecoder> Generator<D> {
     }
 
     /// Returns the logits of tokens `ids` after `prompt`, minus infinity for those that the decoder does not have. Other than with
-    /// [`Self::logits`], none of them is approximated.
+    /// [`Self::logits`], the greatest 32 of them are never approximated.
     ///
     /// # Errors
     /// As [`Self::logits`].

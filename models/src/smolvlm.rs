@@ -4,7 +4,6 @@
 //! Pictures are cut as the reference processor does, whatever files a model comes from: stretched to whole tiles, the frame of the
 //! whole picture from the stretched one. llama.cpp itself pads them to whole tiles instead.
 
-mod calibration;
 mod checkpoint;
 mod config;
 mod engine;
@@ -15,6 +14,7 @@ mod mmproj;
 mod processor;
 mod prompt;
 mod quantize;
+mod range_survey;
 #[cfg(test)]
 pub(crate) mod reference;
 mod seen;
@@ -22,7 +22,6 @@ mod tensors;
 mod text;
 mod vision;
 
-pub use calibration::Calibration;
 pub use checkpoint::Checkpoint;
 pub use config::{VisionConfig, VlmConfig};
 pub use engine::{Engine, SmolVlm, SmolVlmOptions};
@@ -32,6 +31,7 @@ pub use graphs::{GraphFiles, GraphVariant, GraphVariants};
 pub use processor::{Cell, Frames, Grid, Processor, ProcessorSettings, Tiling, VisionGeometry};
 pub use prompt::{Content, Prompt, PromptBuilder, Role, Turn};
 pub use quantize::{Quantization, Quantized, quantize};
+pub use range_survey::RangeSurvey;
 pub use tensors::Tensors;
 #[cfg(feature = "burn")]
 pub(crate) use vision::BurnVision;

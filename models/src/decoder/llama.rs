@@ -266,7 +266,8 @@ impl TextDecoder for LlamaDecoder {
     }
 
     fn sharpen(&self, logits: &mut [f32]) {
-        // The row that the last logits were made of.
+        debug_assert_eq!(logits.len(), self.config.vocabulary, "the logits of `extend`");
+        // The row that the last logits were made of; none before the first.
         let row = &self.buffers.normed;
         if row.len() == self.config.hidden && logits.len() == self.config.vocabulary {
             self.tables.sharpen(self.simd, &self.config.variant, row, logits);

@@ -212,6 +212,10 @@ fn looks_closer_at_what_a_grammar_allows_and_at_what_is_asked_for() {
     let mut generator = Generator::new(Hasty(Stubborn::new(&tokenizer, "y"), no), Arc::clone(&tokenizer));
     let generation = generator.generate(&vec![5].into(), Some(&grammar), greedy(3), &mut &NEVER).unwrap();
     assert_eq!(generation.text, r#""no""#);
+    // What was read before is discouraged after that look, which would undo it.
+    let options = GenerateOptions { repetition_penalty: 20.0, ..greedy(3) };
+    let generation = generator.generate(&vec![no].into(), Some(&grammar), options, &mut &NEVER).unwrap();
+    assert_eq!(generation.text, r#""yes""#);
     let logits = generator.logits_of(&vec![5].into(), &[yes, no, u32::MAX]).unwrap();
     assert_eq!(logits, [100.0, 1000.0, f32::NEG_INFINITY]);
 }

@@ -4,6 +4,7 @@ use crate::{
     ModelError,
     burn_engine::BurnDevice,
     decoder::{DecoderConfig, DecoderOptions, DecoderWeights, LlamaDecoder, PublishedDecoder, TextDecoder},
+    error::check_finite,
     generate::{Generator, PlacedFeatures, Reading},
     ort_engine::{OrtEngine, Provider, SessionConfig},
     tokenizer::TextTokenizer,
@@ -32,7 +33,7 @@ pub enum Engine<'a> {
         graphs: &'a Path,
     },
     /// Kernels of our own. The vision encoder computes in 8-bit integers: weights with a scale for each output, activations with
-    /// a range for each row, found anew for each frame. A quarter of the memory.
+    /// a range for each row, found anew for each frame, or those of [`super::ActivationRanges`]. A quarter of the memory.
     Integer,
     /// burn, both in 32-bit floats, on a GPU or the processor.
     Burn(&'a BurnDevice),
@@ -157,6 +158,7 @@ impl SmolVlm {
         }
         let logits = self.generator.logits_of(reading, &[&yes[..], &no].concat())?;
         let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        check_finite("logits of yes and no", "a finite one", &[greatest])?;
         let weight = |logits: &[f32]| logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum::<f64>();
         let (yes, no) = logits.split_at(yes.len());
         let (yes, no) = (weight(yes), weight(no));

@@ -92,11 +92,14 @@ impl<'a, W: Iterator<Item = &'a mut u32>> Kernel for RoundWithin<'a, W> {
     fn run<L: Level>(mut self) {
         let Range { scale, low } = self.range;
         let (factor, high) = (inverse(scale), low + 255.0 * scale);
-        for values in self.values.chunks(LANES) {
-            let mut within = [low; LANES];
-            for (within, &value) in within.iter_mut().zip(values) {
-                let value = if value > low { value } else { low };
-                *within = if value < high { value } else { high };
+        let (chunks, rest) = self.values.as_chunks::<LANES>();
+        let mut last = [low; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for chunk in chunks.iter().chain([&last]) {
+            let mut within = *chunk;
+            for value in &mut within {
+                *value = if *value > low { *value } else { low };
+                *value = if *value < high { *value } else { high };
             }
             let words = L::to_bytes(&within, low, factor);
             words.iter().zip(self.words.by_ref()).for_each(|(word, place)| *place = *word);

@@ -1,4 +1,4 @@
-//! Half-precision floats, where the processor has no instruction for them.
+//! Half-precision floats, without an instruction for them.
 
 use super::LANES;
 

@@ -22,6 +22,11 @@ impl<const WIDE: bool> Level for Fused<WIDE> {
     }
 
     #[inline(always)]
+    fn prefetch<T>(value: &T) {
+        prefetch(value);
+    }
+
+    #[inline(always)]
     #[expect(unsafe_code, reason = "calls a function that needs instructions not every x86 has")]
     fn byte_tile<const ROWS: usize, const GROUPS: usize>(
         rows: &[[u32; ROWS]],

@@ -96,7 +96,7 @@ fn rounds_activations_over_the_ranges_of_a_calibration() {
     });
     let expected = Reference::read(&tiny().join("reference.safetensors")).floats("image_features");
     let [wide, narrow, dynamic] = outputs.map(|features| cosine(&features, &expected));
-    assert!(dynamic > wide && wide > narrow && wide > 0.99, "{dynamic} {wide} {narrow}");
+    assert!(dynamic > 0.999 && wide > 0.99 && wide > narrow, "{dynamic} {wide} {narrow}");
 }
 
 #[test]
@@ -106,13 +106,14 @@ fn refuses_ranges_that_are_none() {
         (vec![[1.0_f32, -1.0]; 8], "ranges, found one from 1 to -1"),
         (vec![[-1.0, 1.0]; 3], "of shape [8, 2], found [3, 2]"),
         (vec![[f32::NAN, 1.0]; 8], "to be finite, found NaN"),
+        (vec![[-3e38, 3e38]; 8], "ranges, found one from -3"),
     ] {
         let output = folder.path().join("copy");
         let ranges = ActivationRanges::from(ranges);
         let quantization = Quantization { text: Storage::FourBit, ranges: Some(&ranges) };
         quantize(&tiny(), &output, quantization, &|_, _| ()).unwrap();
         let error = features(&output).unwrap_err().to_string();
-        assert!(error.contains("activation_ranges") && error.ends_with(expected), "{error}");
+        assert!(error.contains("activation_ranges") && error.contains(expected), "{error}");
         fs::remove_dir_all(output).unwrap();
     }
 }

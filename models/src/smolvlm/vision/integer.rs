@@ -1,8 +1,8 @@
 //! The vision encoder in 8-bit integers, on kernels of our own.
 //!
 //! Rows of patches are shared out among threads; between two attentions each thread works on its own rows alone. Activations
-//! are rounded row by row, so that one bright patch does not take the precision of the others; or, where a copy comes with ranges
-//! for them, over those.
+//! are rounded row by row, so that one bright patch does not take the precision of the others; the inputs of layers over ranges of
+//! their own where a copy comes with such.
 
 mod attention;
 mod head;

@@ -28,8 +28,6 @@ use super::super::{Outcome, drawing::drawing, print_json, print_line, progress};
 
 /// Asked about every picture; the first token of the answer is compared.
 const QUESTION: &str = "Is there a defect in the picture?";
-/// Pictures to calibrate on: ranges hardly grow after a few, and each takes some seconds.
-const PICTURES_MAX: usize = 16;
 /// Tokens that a model has room for: a picture of one frame, the question and its answer several times over.
 const CONTEXT: usize = 1024;
 /// Tokens that are written to measure speed.
@@ -47,8 +45,9 @@ pub(super) struct QuantizeArgs {
     /// Weights of the language model; the vision encoder takes 8 bits
     #[arg(long, value_enum, default_value_t = Text::Q4)]
     text: Text,
-    /// Pictures like those of the line, files or folders of them: the vision encoder then rounds its activations over ranges that are
-    /// found on 16 of them (static) instead of over a range of each row's own (dynamic). A little faster, less exact
+    /// Pictures like those of the line, files or folders of them; repeat it for several. The layers of the vision encoder then round
+    /// what they are given over ranges found on up to 16 of these pictures (static), instead of over a range of each row's own
+    /// (dynamic): as fast here, and a little less exact
     #[arg(long, value_name = "PATH")]
     calibrate: Vec<PathBuf>,
     /// A picture to compare both models on; repeat it for several. A generated one unless given
@@ -104,6 +103,11 @@ impl QuantizeArgs {
     /// When ONNX Runtime is missing, the model or a picture cannot be read, or the copy cannot be written.
     pub(super) fn run(&self) -> anyhow::Result<Outcome> {
         let pictures = self.pictures()?;
+        let output = self.output.display();
+        anyhow::ensure!(
+            !self.output.exists(),
+            "{output}: expected a folder that does not exist yet, found one that does"
+        );
         // A runtime that is missing is better known before the copy is there.
         let cache = Cache::locate()?;
         let engine = OrtEngine::of(&Bundle::open(DEFAULT_BUNDLE)?, &cache)?;
@@ -138,7 +142,7 @@ impl QuantizeArgs {
     }
 
     fn write(&self) -> anyhow::Result<Quantized> {
-        let calibrating = || calibrate::ranges(&self.model, self.calibrate.clone());
+        let calibrating = || calibrate::ranges(&self.model, &self.calibrate);
         let ranges = (!self.calibrate.is_empty()).then(calibrating).transpose()?;
         let bar = progress::bytes("rounding");
         let text = match self.text {

@@ -30,7 +30,8 @@ impl Place {
     }
 }
 
-/// The least and the greatest value at each place where the vision encoder rounds its activations.
+/// The least and the greatest input of every layer in the blocks of a vision encoder. What attention and connector round, they
+/// round over ranges of rows in any case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActivationRanges {
     /// `[blocks * places]`.
@@ -50,7 +51,7 @@ impl ActivationRanges {
     fn read(tensors: &dyn Tensors, config: &VlmConfig) -> Result<Self, ModelError> {
         let values = tensors.read(TENSOR, &Self::dims(config))?;
         let extremes = values.as_chunks::<2>().0.to_vec();
-        match extremes.iter().find(|[low, high]| low > high) {
+        match extremes.iter().find(|extremes| !is_range(**extremes)) {
             None => Ok(Self { extremes }),
             Some([low, high]) => Err(tensors.flaw(TENSOR, "ranges", &format!("one from {low} to {high}"))),
         }
@@ -69,14 +70,19 @@ impl ActivationRanges {
         }
     }
 
-    /// Returns whether a frame has been seen.
+    /// Returns whether every range is one, as after a frame that was seen.
     pub(super) fn is_known(&self) -> bool {
-        self.extremes.iter().all(|[low, high]| low <= high)
+        self.extremes.iter().copied().all(is_range)
     }
 
     fn steps(&self) -> Vec<Range> {
         self.extremes.iter().map(|&[low, high]| Range { scale: (high - low) / 255.0, low }).collect()
     }
+}
+
+/// Returns whether steps between least and greatest can be computed with.
+fn is_range([low, high]: [f32; 2]) -> bool {
+    low <= high && (high - low).is_finite()
 }
 
 #[cfg(test)]
@@ -98,7 +104,7 @@ pub(super) enum Rounding {
 }
 
 impl Rounding {
-    /// Returns how the activations of a model are rounded: over the ranges that it comes with, if it does.
+    /// Returns how the inputs of a model's layers are rounded: over the ranges that it comes with, if it does.
     pub(super) fn of(tensors: &dyn Tensors, config: &VlmConfig) -> Result<Self, ModelError> {
         if !tensors.has(TENSOR) {
             return Ok(Self::Rows);

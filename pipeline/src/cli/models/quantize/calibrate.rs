@@ -1,35 +1,91 @@
-use std::path::{Path, PathBuf};
-
-use crate::golden;
-use anyhow::Context as _;
-use cameras::Frame;
-use models::{
-    decoder::DecoderOptions,
-    smolvlm::{ActivationRanges, Calibration},
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
 };
 
-use super::{super::super::progress, PICTURES_MAX};
+use anyhow::{Context as _, ensure};
+use cameras::{Frame, FrameId, PICTURE_EXTENSIONS, decode_file};
+use models::{
+    decoder::DecoderOptions,
+    smolvlm::{ActivationRanges, RangeSurvey},
+};
+use tracing::warn;
+
+use crate::cli::progress;
+
+/// Pictures to look at: ranges hardly grow after a few, and each takes some seconds.
+const PICTURES_MAX: usize = 16;
 
 /// Returns the ranges of activations of `model` on the pictures of `paths`, on as many as [`PICTURES_MAX`] evenly spaced, each cut
-/// into all of its tiles.
+/// into all of its tiles. A picture that cannot be read is left out, with a warning.
 ///
 /// # Errors
 /// When a path is missing, no picture can be read, or the model cannot.
-pub(super) fn ranges(model: &Path, paths: Vec<PathBuf>) -> anyhow::Result<ActivationRanges> {
-    let pictures = golden::read(paths)?;
-    let mut calibration = Calibration::open(model, DecoderOptions::default().threads)?;
-    let chosen = evenly(&pictures.frames);
+pub(super) fn ranges(model: &Path, paths: &[PathBuf]) -> anyhow::Result<ActivationRanges> {
+    let chosen = evenly(listed(paths)?);
+    let mut survey = RangeSurvey::open(model, DecoderOptions::default().threads)?;
     let bar = progress::bar(chosen.len() as u64, "finding ranges");
-    for picture in chosen {
-        calibration.see(picture)?;
+    for path in &chosen {
+        match read(path) {
+            Ok(picture) => survey.see(&picture)?,
+            Err(error) => warn!("left out: {error:#}"),
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    calibration.ranges().context("no picture to calibrate on")
+    Ok(survey.ranges()?)
+}
+
+fn read(path: &Path) -> anyhow::Result<Frame> {
+    Ok(decode_file(path, FrameId { source: "calibration".into(), seq: 0 })?)
+}
+
+/// Returns the files among `paths` and the pictures in the folders among them, in order.
+fn listed(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut pictures = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let mut found = in_folder(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            ensure!(!found.is_empty(), "{}: expected pictures, found none", path.display());
+            found.sort();
+            pictures.append(&mut found);
+        } else {
+            ensure!(path.exists(), "{}: expected a picture or a folder of pictures, found nothing", path.display());
+            pictures.push(path.clone());
+        }
+    }
+    Ok(pictures)
+}
+
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    Ok(paths.into_iter().filter(|path| path.is_file() && is_picture(path)).collect())
+}
+
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    PICTURE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// Returns at most [`PICTURES_MAX`] of `pictures`, over the whole of them: neighbours in a folder are often alike.
-fn evenly(pictures: &[Frame]) -> Vec<&Frame> {
-    let count = pictures.len().min(PICTURES_MAX);
-    (0..count).map(|index| &pictures[index * pictures.len() / count]).collect()
+fn evenly(pictures: Vec<PathBuf>) -> Vec<PathBuf> {
+    let (all, count) = (pictures.len(), pictures.len().min(PICTURES_MAX));
+    let is_chosen = |index: usize| (index * count).div_ceil(all) < ((index + 1) * count).div_ceil(all);
+    pictures.into_iter().enumerate().filter(|(index, _)| is_chosen(*index)).map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chooses_pictures_over_the_whole() {
+        for all in [1, 15, 16, 17, 100, 1_000] {
+            let chosen = evenly((0..all).map(|index| PathBuf::from(index.to_string())).collect());
+            let places: Vec<usize> = chosen.iter().map(|path| path.to_str().unwrap().parse().unwrap()).collect();
+            assert_eq!(places.len(), PICTURES_MAX.min(all), "of {all}");
+            let gaps = places.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(places[0] == 0 && gaps.clone().max() <= gaps.min().map(|least| least + 1), "{places:?} of {all}");
+        }
+    }
 }

@@ -8,13 +8,13 @@ use super::{ActivationRanges, Checkpoint, FrameEncoder as _, Processor, files::O
 
 /// Finds the ranges of a vision encoder's activations on pictures, for [`super::quantize`]. Owned by one thread.
 #[derive(Debug)]
-pub struct Calibration {
+pub struct RangeSurvey {
     processor: Processor,
     encoder: IntegerVision,
 }
 
-impl Calibration {
-    /// Returns the calibration of the model in `folder`, whose vision encoder computes in 8-bit integers with a range for each row,
+impl RangeSurvey {
+    /// Returns the survey of the model in `folder`, whose vision encoder computes in 8-bit integers with a range for each row,
     /// on `threads`.
     ///
     /// # Errors
@@ -33,8 +33,11 @@ impl Calibration {
         self.processor.frames(picture)?.iter().try_for_each(|frame| self.encoder.encode(frame, &mut Vec::new()))
     }
 
-    /// Returns the least and the greatest of all activations so far, `None` before the first picture.
-    pub fn ranges(&self) -> Option<ActivationRanges> {
-        self.encoder.ranges()
+    /// Returns the least and the greatest of all activations so far.
+    ///
+    /// # Errors
+    /// When no picture has been seen, or an activation is not finite.
+    pub fn ranges(&self) -> Result<ActivationRanges, ModelError> {
+        self.encoder.ranges().ok_or_else(|| ModelError::mismatch("ranges of activations", "finite ones", "none"))
     }
 }
