@@ -47,7 +47,8 @@ pub(super) struct QuantizeArgs {
     text: Text,
     /// Pictures like those of the line, files or folders of them; repeat it for several. The layers of the vision encoder then round
     /// what they are given over ranges found on up to 16 of these pictures (static), instead of over a range of each row's own
-    /// (dynamic): as fast here, and a little less exact
+    /// (dynamic): a little less exact, and no faster where it was
+    /// measured
     #[arg(long, value_name = "PATH")]
     calibrate: Vec<PathBuf>,
     /// A picture to compare both models on; repeat it for several. A generated one unless given

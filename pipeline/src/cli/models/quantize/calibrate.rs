@@ -25,14 +25,19 @@ pub(super) fn ranges(model: &Path, paths: &[PathBuf]) -> anyhow::Result<Activati
     let chosen = evenly(listed(paths)?);
     let mut survey = RangeSurvey::open(model, DecoderOptions::default().threads)?;
     let bar = progress::bar(chosen.len() as u64, "finding ranges");
+    let mut seen = 0;
     for path in &chosen {
         match read(path) {
-            Ok(picture) => survey.see(&picture)?,
+            Ok(picture) => {
+                survey.see(&picture)?;
+                seen += 1;
+            }
             Err(error) => warn!("left out: {error:#}"),
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
+    ensure!(seen > 0, "pictures for calibration: expected one that can be read at least, found none");
     Ok(survey.ranges()?)
 }
 
