@@ -9,7 +9,6 @@ mod coreset;
 mod enrolment;
 mod file;
 mod heat;
-mod product;
 mod random;
 mod scale;
 

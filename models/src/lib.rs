@@ -28,10 +28,12 @@ mod mapped;
 pub mod matrix;
 pub mod onnx;
 pub mod ort_engine;
+mod product;
 pub mod pull;
 mod rounding;
 pub mod smolvlm;
 mod template;
+mod tensor_file;
 pub mod tokenizer;
 pub mod torch_pickle;
 

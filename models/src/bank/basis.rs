@@ -1,10 +1,9 @@
 //! The coordinates in which cells are compared: every channel in units of its spread over golden cells, then the directions
 //! of largest variance.
 
-use super::{
-    product::{Matrix, dot},
-    random::Random,
-};
+use crate::product::{Matrix, dot};
+
+use super::random::Random;
 
 /// Added to a channel's spread: a channel that golden cells never move must not turn noise into a defect.
 const SPREAD_FLOOR: f32 = 1e-3;
@@ -23,8 +22,8 @@ pub(super) struct Basis {
 impl Basis {
     /// Returns the basis of `cells`, at most `coordinates` wide.
     pub(super) fn learn(cells: &Matrix, coordinates: usize, random: &mut Random) -> Self {
-        let mean = mean_of(cells);
-        let spread = spread_of(cells, &mean);
+        let mean = cells.means();
+        let spread: Vec<f32> = cells.deviations(&mean).into_iter().map(|spread| spread + SPREAD_FLOOR).collect();
         let standard = cells.iter().flat_map(|cell| {
             cell.iter().zip(&mean).zip(&spread).map(|((value, mean), spread)| (value - mean) / spread)
         });
@@ -44,24 +43,6 @@ impl Basis {
         let centred = cells.chunks_exact(channels).flat_map(|cell| cell.iter().zip(&self.mean).map(|(v, m)| v - m));
         Matrix::new(centred.collect(), channels).times(&self.projection)
     }
-}
-
-fn mean_of(cells: &Matrix) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; cells.cols()];
-    for cell in cells.iter() {
-        sums.iter_mut().zip(cell).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    sums.into_iter().map(|sum| (sum / cells.rows().max(1) as f64) as f32).collect()
-}
-
-fn spread_of(cells: &Matrix, mean: &[f32]) -> Vec<f32> {
-    let mut squares = vec![0.0_f64; cells.cols()];
-    for cell in cells.iter() {
-        for ((square, &value), &mean) in squares.iter_mut().zip(cell).zip(mean) {
-            *square += f64::from(value - mean).powi(2);
-        }
-    }
-    squares.into_iter().map(|square| (square / cells.rows().max(1) as f64).sqrt() as f32 + SPREAD_FLOOR).collect()
 }
 
 /// Returns orthonormal rows that span the leading eigenvectors of a symmetric matrix, by orthogonal iteration
@@ -109,7 +90,7 @@ mod tests {
         let basis = Basis::learn(&cells, 2, &mut random);
         let coordinates = basis.coordinates(cells.values());
         assert_eq!((coordinates.rows(), coordinates.cols()), (500, 2));
-        let spread = spread_of(&cells, &basis.mean);
+        let spread = cells.deviations(&basis.mean);
         for pair in [(0, 1), (10, 400), (7, 8)] {
             let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
             let scaled = |i: usize| cells.row(i).iter().zip(&spread).map(|(v, s)| v / s).collect::<Vec<_>>();

@@ -1,7 +1,6 @@
-use super::{
-    product::{Matrix, dot},
-    random::Random,
-};
+use crate::product::{Matrix, dot};
+
+use super::random::Random;
 
 /// Coordinates in which the choice is made: distances survive a random projection (Johnson and Lindenstrauss).
 const SKETCH: usize = 16;

@@ -3,12 +3,11 @@ use std::{collections::BTreeSet, thread};
 use cameras::{Frame, Size};
 use image::imageops;
 
-use crate::{Calibration, Encoder, Features, ModelError, encoder::Picture};
+use crate::{Calibration, Encoder, Features, ModelError, encoder::Picture, product::Matrix};
 
 use super::{
     Bank, BankOptions, Rotations, Surface, fused,
     heat::Grid,
-    product::Matrix,
     random::Random,
     scale::{Cells, Golden, Heat, Measure, Scale, ScaleOptions, quantile},
 };

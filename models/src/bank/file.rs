@@ -1,17 +1,19 @@
 //! One file holds one bank: safetensors, with everything that is not a tensor as JSON in its metadata.
 
-use std::{collections::HashMap, fmt, fs, path::Path};
+use std::{fs, path::Path};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::{Calibration, Encoder, ModelError};
+use crate::{
+    Calibration, Encoder, ModelError,
+    product::Matrix,
+    tensor_file::{self, Fault, Tensor, fault, floats},
+};
 
-use super::{Bank, BankOptions, basis::Basis, product::Matrix, scale::Scale};
+use super::{Bank, BankOptions, basis::Basis, scale::Scale};
 
 const SCHEMA: &str = "loupe.bank/2";
-/// The metadata key of the JSON.
-const HEADER_KEY: &str = "loupe";
 /// More scales than any encoder has.
 const MAX_SCALES: usize = 16;
 
@@ -40,22 +42,10 @@ impl Bank {
     ///
     /// # Errors
     /// When a file cannot be written.
-    ///
-    /// # Panics
-    /// Never: shapes are those of the values.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let tensors: Vec<_> =
             self.scales.iter().enumerate().flat_map(|(index, scale)| tensors_of(index, scale)).collect();
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("the shape is that of the values");
-            (name.as_str(), view)
-        });
-        let header = serde_json::to_string(&self.header()).expect("the header holds plain data");
-        let metadata = HashMap::from([(HEADER_KEY.to_owned(), header)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).expect("names are text and shapes fit");
-        let draft = path.with_extension("draft");
-        let io = |source| ModelError::Io { path: path.to_owned(), source };
-        fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path)).map_err(io)
+        tensor_file::save(path, &self.header(), &tensors)
     }
 
     /// Returns the bank in `path`, for features of `encoder`.
@@ -64,11 +54,7 @@ impl Bank {
     /// When the file cannot be read, is no bank, or was made with another encoder, other weights or another resolution.
     pub fn load(path: &Path, encoder: &Encoder) -> Result<Self, ModelError> {
         let bytes = fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-        let bank = parse(&bytes).map_err(|(expected, found)| ModelError::Malformed {
-            path: path.to_owned(),
-            expected,
-            found,
-        })?;
+        let bank = parse(&bytes).map_err(|(expected, found)| ModelError::malformed(path, expected, found))?;
         if bank.encoder == encoder.identity() {
             return Ok(bank);
         }
@@ -98,37 +84,21 @@ impl ScaleHeader {
     }
 }
 
-fn tensors_of(index: usize, scale: &Scale) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+fn tensors_of(index: usize, scale: &Scale) -> [Tensor; 5] {
     let Scale { map: _, neighbours: _, basis, items, scoring, placing } = scale;
-    let matrix = |matrix: &Matrix| (vec![matrix.rows(), matrix.cols()], bytes_of(matrix.values()));
-    let vector = |values: &[f32]| (vec![values.len()], bytes_of(values));
-    let parts = [
-        ("mean", vector(&basis.mean)),
-        ("projection", matrix(&basis.projection)),
-        ("items", matrix(items)),
-        ("scoring", vector(scoring)),
-        ("placing", vector(placing)),
-    ];
-    parts.into_iter().map(|(name, (shape, bytes))| (format!("{index}.{name}"), shape, bytes)).collect()
-}
-
-fn bytes_of(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-/// What was expected and what was found instead.
-type Fault = (String, String);
-
-fn fault(expected: impl Into<String>, found: impl fmt::Display) -> Fault {
-    (expected.into(), format!("{found}"))
+    let name = |name: &str| format!("{index}.{name}");
+    [
+        Tensor::vector(name("mean"), &basis.mean),
+        Tensor::matrix(name("projection"), &basis.projection),
+        Tensor::matrix(name("items"), items),
+        Tensor::vector(name("scoring"), scoring),
+        Tensor::vector(name("placing"), placing),
+    ]
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| fault("a bank as safetensors", error))?;
-    let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER_KEY));
-    let header = header.ok_or_else(|| fault(format!("metadata under {HEADER_KEY}"), "none"))?;
-    let header: Header =
-        serde_json::from_str(header).map_err(|error| fault(format!("{SCHEMA} header; enrol again"), error))?;
+    let (header, tensors) = tensor_file::parse(bytes, &format!("{SCHEMA} header; enrol again"))?;
+    let header: Header = header;
     if header.schema != SCHEMA {
         return Err(fault(format!("schema {SCHEMA}"), header.schema));
     }
@@ -138,7 +108,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
     if !(header.magnification.is_finite() && header.magnification > 0.0) {
         return Err(fault("a magnification above 0", header.magnification));
     }
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| fault("a bank as safetensors", error))?;
     let scales = header.scales.iter().enumerate().map(|(index, scale)| read_scale(&tensors, index, scale));
     let scales: Vec<Scale> = scales.collect::<Result<_, _>>()?;
     if scales.iter().all(|scale| scale.scoring.is_empty()) {
@@ -189,17 +158,4 @@ fn expect_shape(index: usize, name: &str, found: &[usize], expected: &[usize]) -
         return Ok(());
     }
     Err(fault(format!("tensor {index}.{name} of shape {expected:?}"), format!("shape {found:?}")))
-}
-
-/// Returns a tensor's values, all finite, with its shape.
-fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize>), Fault> {
-    let tensor = tensors.tensor(name).map_err(|error| fault(format!("tensor {name}"), error))?;
-    if tensor.dtype() != Dtype::F32 {
-        return Err(fault(format!("tensor {name} of 32-bit floats"), format!("{:?}", tensor.dtype())));
-    }
-    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-    match values.iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(fault(format!("finite numbers in tensor {name}"), value)),
-        None => Ok((values, tensor.shape().to_vec())),
-    }
 }

@@ -1,12 +1,9 @@
-use crate::FeatureMap;
-
-use super::{
-    basis::Basis,
-    coreset::cover,
-    heat::Grid,
+use crate::{
+    FeatureMap,
     product::{Matrix, Search},
-    random::Random,
 };
+
+use super::{basis::Basis, coreset::cover, heat::Grid, random::Random};
 
 /// Coordinates in which cells are compared.
 const COORDINATES: usize = 64;

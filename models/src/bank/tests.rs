@@ -2,11 +2,10 @@ use cameras::{FrameId, Size};
 
 use super::*;
 use super::{
-    product::Matrix,
     random::Random,
     scale::{Cells, Golden, Measure, ScaleOptions},
 };
-use crate::FeatureMap;
+use crate::{FeatureMap, product::Matrix};
 
 const SIDE: usize = 12;
 const DIM: usize = 6;

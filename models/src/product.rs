@@ -9,60 +9,80 @@ const LANES: usize = 16;
 
 /// Rows of equal length, one after the other.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Matrix {
+pub(crate) struct Matrix {
     values: Vec<f32>,
     cols: usize,
 }
 
 impl Matrix {
     /// Returns the matrix over `values`; a last row that is not complete is dropped.
-    pub(super) fn new(mut values: Vec<f32>, cols: usize) -> Self {
+    pub(crate) fn new(mut values: Vec<f32>, cols: usize) -> Self {
         let cols = cols.max(1);
         values.truncate(values.len() / cols * cols);
         Self { values, cols }
     }
 
-    pub(super) fn zeros(rows: usize, cols: usize) -> Self {
+    pub(crate) fn zeros(rows: usize, cols: usize) -> Self {
         Self::new(vec![0.0; rows * cols], cols)
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.values.len() / self.cols
     }
 
-    pub(super) const fn cols(&self) -> usize {
+    pub(crate) const fn cols(&self) -> usize {
         self.cols
     }
 
-    pub(super) fn values(&self) -> &[f32] {
+    pub(crate) fn values(&self) -> &[f32] {
         &self.values
     }
 
-    pub(super) fn row(&self, index: usize) -> &[f32] {
+    pub(crate) fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.cols..][..self.cols]
     }
 
-    pub(super) fn row_mut(&mut self, index: usize) -> &mut [f32] {
+    pub(crate) fn row_mut(&mut self, index: usize) -> &mut [f32] {
         &mut self.values[index * self.cols..][..self.cols]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[f32]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact(self.cols)
     }
 
     /// Returns the rows at `indices`.
-    pub(super) fn select(&self, indices: &[usize]) -> Self {
+    pub(crate) fn select(&self, indices: &[usize]) -> Self {
         Self::new(indices.iter().flat_map(|&index| self.row(index)).copied().collect(), self.cols)
     }
 
     /// Returns `self * other`.
-    pub(super) fn times(&self, other: &Self) -> Self {
+    pub(crate) fn times(&self, other: &Self) -> Self {
         let mut product = Self::zeros(self.rows(), other.cols);
         multiply(&self.values, &other.values, [self.rows(), self.cols, other.cols], Order::AsIs, &mut product.values);
         product
     }
 
-    pub(super) fn transposed(&self) -> Self {
+    /// Returns the mean of each column; 0 without rows.
+    pub(crate) fn means(&self) -> Vec<f32> {
+        let mut sums = vec![0.0_f64; self.cols];
+        for row in self.iter() {
+            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        sums.into_iter().map(|sum| (sum / self.rows().max(1) as f64) as f32).collect()
+    }
+
+    /// Returns the standard deviation of each column around its mean, over all rows; 0 without rows.
+    pub(crate) fn deviations(&self, means: &[f32]) -> Vec<f32> {
+        let mut squares = vec![0.0_f64; self.cols];
+        for row in self.iter() {
+            for ((square, &value), &mean) in squares.iter_mut().zip(row).zip(means) {
+                *square += f64::from(value - mean).powi(2);
+            }
+        }
+        squares.into_iter().map(|square| (square / self.rows().max(1) as f64).sqrt() as f32).collect()
+    }
+
+    pub(crate) fn transposed(&self) -> Self {
         let (rows, cols) = (self.rows(), self.cols);
         let values = (0..cols).flat_map(|col| (0..rows).map(move |row| self.values[row * cols + col])).collect();
         Self::new(values, rows)
@@ -109,28 +129,28 @@ fn multiply(left: &[f32], right: &[f32], [m, k, n]: [usize; 3], order: Order, ou
 
 /// An item close to a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Nearest {
+pub(crate) struct Nearest {
     /// Which item.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// Its Euclidean distance.
-    pub(super) distance: f32,
+    pub(crate) distance: f32,
 }
 
 /// Items to search among.
 #[derive(Debug)]
-pub(super) struct Search<'a> {
+pub(crate) struct Search<'a> {
     items: &'a Matrix,
     /// Squared length of each item.
     squares: Vec<f32>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn among(items: &'a Matrix) -> Self {
+    pub(crate) fn among(items: &'a Matrix) -> Self {
         Self { items, squares: items.iter().map(|item| dot(item, item)).collect() }
     }
 
     /// Returns the `count` closest items of each query, at most as many as there are, closest first. Uses `threads` threads.
-    pub(super) fn closest(&self, queries: &Matrix, count: usize, threads: usize) -> Vec<Nearest> {
+    pub(crate) fn closest(&self, queries: &Matrix, count: usize, threads: usize) -> Vec<Nearest> {
         let share = queries.rows().div_ceil(threads.max(1)).max(1);
         let parts: Vec<&[f32]> = queries.values.chunks(share * queries.cols).collect();
         thread::scope(|scope| {
@@ -167,7 +187,7 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the mean distance of the `neighbours` closest items of each query.
-    pub(super) fn mean_of_closest(
+    pub(crate) fn mean_of_closest(
         &self,
         queries: &Matrix,
         neighbours: usize,
@@ -231,7 +251,7 @@ fn minimum(values: &[f32]) -> f32 {
 }
 
 /// Returns the scalar product of two rows.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     let mut lanes = [0.0_f32; LANES];
