@@ -29,7 +29,7 @@ const SIDE_STEP_PX: u32 = 32;
 /// Shortest side that leaves the coarse map more than one cell.
 const MIN_SIDE_PX: u32 = 64;
 /// Bounds of the resolution: below, no part is seen; above, one frame takes a gigabyte.
-const RESOLUTION_PX: std::ops::RangeInclusive<u32> = 64..=2048;
+pub(crate) const RESOLUTION_PX: std::ops::RangeInclusive<u32> = 64..=2048;
 
 /// A frame much larger than the golden images must not take time and memory without bound.
 const MOST_RESOLUTIONS: f64 = 2.0;

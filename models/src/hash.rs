@@ -4,10 +4,19 @@ use sha2::{Digest as _, Sha256};
 
 /// Returns the SHA-256 of `bytes`, lower-case hexadecimal.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    hexadecimal(&digest(bytes))
 }
 
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+/// Returns the SHA-256 of `bytes`.
+pub fn digest(bytes: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Returns `bytes` in lower-case hexadecimal digits, two each.
+///
+/// # Panics
+/// Never: half a byte is a digit.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

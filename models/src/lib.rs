@@ -20,6 +20,7 @@ pub mod gguf;
 pub mod grammar;
 mod graph_files;
 pub mod hash;
+pub mod head;
 mod heat_map;
 pub mod hub;
 mod kernels;

@@ -1,0 +1,200 @@
+//! A classification head: which of a user's classes a frame shows, from the features of the vision encoder.
+//!
+//! The features of a frame are averaged over its cells ([`describe`]) and weighed by a multinomial logistic regression with L2
+//! penalty, in which every class counts the same ([`fit`]). The strength of the penalty and the temperature of the
+//! probabilities are chosen on a validation part, on nothing else. The encoder stays as it is, so that its features are
+//! computed once and a head for thousands of pictures is a matter of seconds.
+
+mod classifier;
+mod file;
+mod fit;
+mod lbfgs;
+mod logistic;
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Features, ModelError, encoder::RESOLUTION_PX, error::check_finite, product::Matrix};
+
+pub use classifier::Classifier;
+pub use fit::{Choice, Examples, Fit, LossPoint, TEMPERATURES, fit};
+
+use logistic::{Linear, log_softmax};
+
+/// Fewer need no head; more than a folder of class folders ever has.
+const CLASSES: RangeInclusive<usize> = 2..=10_000;
+/// Longest name of a class in bytes, as of a file name.
+const LABEL_BYTES: usize = 255;
+
+/// Returns the mean of every channel over all cells, one map after the other: `[sum of the maps' dim]`.
+pub fn describe(features: &Features) -> Vec<f32> {
+    let means = |map: &crate::FeatureMap| Matrix::new(map.values.clone(), map.dim).means();
+    features.maps.iter().flat_map(means).collect()
+}
+
+/// What a head was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Names of the classes, in the order of the probabilities: 2 or more, all different.
+    pub labels: Vec<String>,
+    /// See [`crate::Encoder::identity`].
+    pub encoder: String,
+    /// See [`crate::EncoderConfig::resolution_px`].
+    pub resolution_px: u32,
+    /// Chose the validation part, where it was split off.
+    pub seed: u64,
+    /// Where the pictures lay, as the user named it.
+    pub data: String,
+    /// Of the pictures, as the user stated it.
+    pub licence: String,
+    /// Pictures of each class that it was fitted to.
+    pub n_train: Vec<usize>,
+    /// Pictures of each class that chose penalty and temperature.
+    pub n_validation: Vec<usize>,
+}
+
+/// A classification head on the features of one encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    origin: Origin,
+    /// Factor of the L2 penalty.
+    strength: f64,
+    /// By what logits are divided before they become probabilities.
+    temperature: f64,
+    /// `[dim]`, subtracted from features.
+    mean: Vec<f32>,
+    /// `[dim]`, by what centred features are divided; above 0.
+    scale: Vec<f32>,
+    linear: Linear,
+    /// SHA-256 of the files of both parts, ascending.
+    learned_from: Vec<[u8; 32]>,
+}
+
+impl Head {
+    /// Returns the head of a fit; `learned_from` are the SHA-256 of the files of both parts.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] when `origin` does not fit it.
+    pub fn new(fit: &Fit, origin: Origin, mut learned_from: Vec<[u8; 32]>) -> Result<Self, ModelError> {
+        learned_from.sort_unstable();
+        let head = Self {
+            origin,
+            strength: fit.strength,
+            temperature: fit.temperature,
+            mean: fit.mean.clone(),
+            scale: fit.scale.clone(),
+            linear: fit.linear.clone(),
+            learned_from,
+        };
+        head.check()?;
+        Ok(head)
+    }
+
+    /// Returns what it was made of.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Returns the factor of the L2 penalty.
+    pub const fn strength(&self) -> f64 {
+        self.strength
+    }
+
+    /// Returns by what logits are divided before they become probabilities.
+    pub const fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Returns whether the file with this SHA-256 was learned from, be it for the fit or for the choice of penalty and temperature.
+    pub fn has_learned_from(&self, sha256: &[u8; 32]) -> bool {
+        self.learned_from.binary_search(sha256).is_ok()
+    }
+
+    /// Returns the probability of each class for a frame that [`describe`] describes, in the order of [`Origin::labels`]; their
+    /// sum is 1.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] when the description has another length or is not finite.
+    pub fn probabilities(&self, description: &[f32]) -> Result<Vec<f64>, ModelError> {
+        if description.len() != self.mean.len() {
+            return Err(ModelError::mismatch("features for the head", self.mean.len(), description.len()));
+        }
+        check_finite("features for the head", "finite numbers", description)?;
+        let row = standardised(&Matrix::new(description.to_vec(), self.mean.len()), &self.mean, &self.scale);
+        let logits = self.linear.logits(&row);
+        Ok(log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect())
+    }
+
+    /// Checks everything that does not follow from the types, whether it comes from a fit or from a file.
+    fn check(&self) -> Result<(), ModelError> {
+        self.check_labels()?;
+        let (classes, dim) = (self.origin.labels.len(), self.mean.len());
+        let shapes = [
+            ("scale", vec![self.scale.len()], vec![dim]),
+            ("weights", vec![self.linear.weights.rows(), self.linear.weights.cols()], vec![classes, dim]),
+            ("bias", vec![self.linear.bias.len()], vec![classes]),
+            ("n_train", vec![self.origin.n_train.len()], vec![classes]),
+            ("n_validation", vec![self.origin.n_validation.len()], vec![classes]),
+        ];
+        for (name, found, expected) in shapes {
+            if found != expected {
+                let (expected, found) = (format!("shape {expected:?}"), format!("shape {found:?}"));
+                return Err(ModelError::mismatch(format!("{name} of the head"), expected, found));
+            }
+        }
+        self.check_ranges()
+    }
+
+    fn check_labels(&self) -> Result<(), ModelError> {
+        let labels = &self.origin.labels;
+        if !CLASSES.contains(&labels.len()) {
+            let expected = format!("{} to {} names", CLASSES.start(), CLASSES.end());
+            return Err(ModelError::mismatch("labels of the head", expected, labels.len()));
+        }
+        let mut sorted: Vec<&String> = labels.iter().collect();
+        sorted.sort_unstable();
+        if let Some([twice, ..]) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ModelError::mismatch("labels of the head", "different names", format!("{twice} twice")));
+        }
+        let is_bad =
+            |label: &&String| label.is_empty() || label.len() > LABEL_BYTES || label.chars().any(char::is_control);
+        match labels.iter().find(is_bad) {
+            None => Ok(()),
+            Some(label) => {
+                let expected = format!("names of 1 to {LABEL_BYTES} bytes without control characters");
+                Err(ModelError::mismatch("labels of the head", expected, format!("{label:?}")))
+            }
+        }
+    }
+
+    fn check_ranges(&self) -> Result<(), ModelError> {
+        if let Some(scale) = self.scale.iter().find(|&&scale| scale <= 0.0) {
+            return Err(ModelError::mismatch("scale of the head", "numbers above 0", scale));
+        }
+        if !TEMPERATURES.contains(&self.temperature) {
+            let expected = format!("{} to {}", TEMPERATURES.start(), TEMPERATURES.end());
+            return Err(ModelError::mismatch("temperature of the head", expected, self.temperature));
+        }
+        if !(self.strength.is_finite() && self.strength >= 0.0) {
+            return Err(ModelError::mismatch("strength of the head", "a number from 0", self.strength));
+        }
+        if !RESOLUTION_PX.contains(&self.origin.resolution_px) {
+            let expected = format!("{} to {}", RESOLUTION_PX.start(), RESOLUTION_PX.end());
+            return Err(ModelError::mismatch("resolution_px of the head", expected, self.origin.resolution_px));
+        }
+        Ok(())
+    }
+}
+
+/// Returns rows with `mean` subtracted and divided by `scale`, column by column.
+fn standardised(rows: &Matrix, mean: &[f32], scale: &[f32]) -> Matrix {
+    let values = rows
+        .iter()
+        .flat_map(|row| row.iter().zip(mean).zip(scale).map(|((value, mean), scale)| (value - mean) / scale));
+    Matrix::new(values.collect(), rows.cols())
+}
+
+#[cfg(test)]
+mod tests;

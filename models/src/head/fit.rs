@@ -1,0 +1,193 @@
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+
+use crate::{ModelError, error::check_finite, product::Matrix};
+
+use super::{
+    lbfgs::minimum,
+    logistic::{Linear, Objective, cross_entropy},
+    standardised,
+};
+
+/// Penalties that are tried, strongest first.
+const STRENGTHS: [f64; 9] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.000_3, 0.000_1];
+/// Temperatures that a head may have.
+pub const TEMPERATURES: RangeInclusive<f64> = 0.25..=4.0;
+/// Temperatures that are tried, evenly spaced on a logarithmic scale.
+const TEMPERATURE_STEPS: u32 = 160;
+/// Added to the deviation of a feature: one that the training part never moves must not turn noise into a class.
+const DEVIATION_FLOOR: f32 = 1e-3;
+
+/// Descriptions of frames with the class of each.
+#[derive(Debug, Clone)]
+pub struct Examples {
+    rows: Matrix,
+    labels: Vec<usize>,
+}
+
+impl Examples {
+    /// Returns the examples whose descriptions are `[dim]` each, see [`super::describe`], and whose classes are `labels`.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] when there is none, descriptions differ in length or are not finite, or not each has its class.
+    pub fn new(descriptions: &[Vec<f32>], labels: Vec<usize>) -> Result<Self, ModelError> {
+        let dim = descriptions.first().map_or(0, Vec::len);
+        if dim == 0 || descriptions.len() != labels.len() {
+            let found = format!("{} and {} classes", descriptions.len(), labels.len());
+            return Err(ModelError::mismatch("examples", "one description or more, each with its class", found));
+        }
+        for description in descriptions {
+            if description.len() != dim {
+                return Err(ModelError::mismatch(
+                    "description of a frame",
+                    format!("{dim} numbers"),
+                    description.len(),
+                ));
+            }
+            check_finite("description of a frame", "finite numbers", description)?;
+        }
+        Ok(Self { rows: Matrix::new(descriptions.concat(), dim), labels })
+    }
+
+    /// Returns how many there are of each of `classes` classes.
+    fn counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for &label in &self.labels {
+            counts[label] += 1;
+        }
+        counts
+    }
+
+    fn check_labels(&self, part: &str, classes: usize) -> Result<(), ModelError> {
+        match self.labels.iter().find(|&&label| label >= classes) {
+            None => Ok(()),
+            Some(label) => Err(ModelError::mismatch(part, format!("classes below {classes}"), label)),
+        }
+    }
+}
+
+/// Cross-entropies after a step of the fit, at a temperature of 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LossPoint {
+    /// Of the training part, every class weighing the same; without the penalty.
+    pub train: f64,
+    /// Mean over the frames of the validation part.
+    pub validation: f64,
+}
+
+/// One penalty that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Choice {
+    /// Factor of the squared weights.
+    pub strength: f64,
+    /// That makes the validation part most likely.
+    pub temperature: f64,
+    /// Cross-entropy of the validation part at that temperature.
+    pub validation_loss: f64,
+}
+
+/// A fitted head, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    pub(super) strength: f64,
+    pub(super) temperature: f64,
+    pub(super) mean: Vec<f32>,
+    pub(super) scale: Vec<f32>,
+    pub(super) linear: Linear,
+    choices: Vec<Choice>,
+    curve: Vec<LossPoint>,
+}
+
+impl Fit {
+    /// Returns every penalty that was tried, strongest first; the one with the least loss was taken.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// Returns the losses from the start to the last step of the penalty that was taken.
+    pub fn curve(&self) -> &[LossPoint] {
+        &self.curve
+    }
+}
+
+/// Returns the head that `train` makes, with the penalty and the temperature under which `validation` is most likely. The same
+/// examples give the same head.
+///
+/// # Errors
+/// [`ModelError::Mismatch`] when a class has no training example, a label is not below `classes`, or the parts differ in width.
+pub fn fit(train: &Examples, validation: &Examples, classes: usize) -> Result<Fit, ModelError> {
+    train.check_labels("labels of the training part", classes)?;
+    validation.check_labels("labels of the validation part", classes)?;
+    let dim = train.rows.cols();
+    if validation.rows.cols() != dim {
+        return Err(ModelError::mismatch("validation part", format!("{dim} features"), validation.rows.cols()));
+    }
+    let counts = train.counts(classes);
+    if let Some(class) = counts.iter().position(|&count| count == 0) {
+        return Err(ModelError::mismatch("training part", format!("examples of class {class}"), "none"));
+    }
+    let mean = train.rows.means();
+    let scale: Vec<f32> = train.rows.deviations(&mean).into_iter().map(|spread| spread + DEVIATION_FLOOR).collect();
+    let standard =
+        |part: &Examples| Examples { rows: standardised(&part.rows, &mean, &scale), labels: part.labels.clone() };
+    let trial = Trial { train: standard(train), validation: standard(validation), counts };
+    let mut fits: Vec<Fit> = STRENGTHS.iter().map(|&strength| trial.at(strength, &mean, &scale)).collect();
+    let choices: Vec<Choice> = fits.iter().flat_map(|fit| fit.choices.clone()).collect();
+    Ok(Fit { choices: choices.clone(), ..fits.swap_remove(best(&choices)) })
+}
+
+/// Returns the place of the least loss, the first of several.
+fn best(choices: &[Choice]) -> usize {
+    let losses = choices.iter().map(|choice| choice.validation_loss);
+    losses.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(index, _)| index)
+}
+
+/// Both parts, standardised.
+struct Trial {
+    train: Examples,
+    validation: Examples,
+    counts: Vec<usize>,
+}
+
+impl Trial {
+    /// Returns the fit under one penalty; its only choice is that.
+    fn at(&self, strength: f64, mean: &[f32], scale: &[f32]) -> Fit {
+        let (train, validation) = (&self.train, &self.validation);
+        let dim = train.rows.cols();
+        let objective = Objective::new(&train.rows, &train.labels, &self.counts, strength);
+        let mut curve = Vec::new();
+        let watch = |flat: &[f64], value: f64| {
+            let logits = Linear::from_flat(flat, dim).logits(&validation.rows);
+            let validation = cross_entropy(&logits, &validation.labels, 1.0);
+            curve.push(LossPoint { train: value - objective.penalty(flat), validation });
+        };
+        let flat = minimum(vec![0.0; self.counts.len() * (dim + 1)], |flat| objective.at(flat), watch);
+        let linear = Linear::from_flat(&flat, dim);
+        let logits = linear.logits(&validation.rows);
+        let temperature = temperature(&logits, &validation.labels);
+        let validation_loss = cross_entropy(&logits, &validation.labels, temperature);
+        let choices = vec![Choice { strength, temperature, validation_loss }];
+        Fit { strength, temperature, mean: mean.to_vec(), scale: scale.to_vec(), linear, choices, curve }
+    }
+}
+
+/// Returns the temperature that makes the labels most likely (Guo et al., arXiv 1706.04599); 1 where no mistake tells how sure is
+/// too sure.
+fn temperature(logits: &Matrix, labels: &[usize]) -> f64 {
+    let is_right = |(row, &label): (&[f32], &usize)| row.iter().all(|&logit| logit <= row[label]);
+    if logits.iter().zip(labels).all(is_right) {
+        return 1.0;
+    }
+    let span = (TEMPERATURES.end() / TEMPERATURES.start()).ln();
+    let at = |step: u32| {
+        let temperature = TEMPERATURES.start() * (span * f64::from(step) / f64::from(TEMPERATURE_STEPS)).exp();
+        // The last step must not pass the end by a rounding error.
+        temperature.min(*TEMPERATURES.end())
+    };
+    let losses = (0..=TEMPERATURE_STEPS).map(|step| (at(step), cross_entropy(logits, labels, at(step))));
+    losses.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(1.0, |(temperature, _)| temperature)
+}
+
+#[cfg(test)]
+mod tests;
