@@ -13,6 +13,7 @@ pub mod golden;
 pub mod home;
 pub mod html;
 mod inspection;
+mod journal;
 pub mod jsonl;
 pub mod kit;
 pub mod knowledge;

@@ -1,13 +1,11 @@
 //! What an evaluation has found out so far, so that one that was interrupted goes on where it was.
 //!
-//! One JSON line for each judged image, keyed by a hash of all that its result rests on: the image, its mask, what was
-//! learned from, what judges, and the program itself. A line that was cut short or belongs to something else is passed over.
+//! The result of an image is kept under a hash of the image, its mask, what was learned from, what judges, and the program
+//! itself.
 
 use std::{
-    collections::HashMap,
-    fs::{self, File},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -17,14 +15,13 @@ use models::{GateReading, HeatMap, Region, hash::sha256};
 use serde::{Deserialize, Serialize};
 
 use super::{EvalError, Sample};
+use crate::journal;
 
 /// The results of an evaluation that is not complete.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
-    file: File,
+    lines: journal::Journal<Line>,
     program: String,
-    known: HashMap<String, Entry>,
 }
 
 /// What was said about one image, how long it took, and what its threshold means.
@@ -41,25 +38,18 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, EvalError> {
-        let failed = |source| EvalError::Io { path: path.to_owned(), source };
-        let mut file = File::options().read(true).append(true).create(true).open(path).map_err(failed)?;
-        let text = fs::read(path).map_err(failed)?;
-        if text.last().is_some_and(|last| *last != b'\n') {
-            file.write_all(b"\n").map_err(failed)?;
-        }
-        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        let known = lines.filter_map(|line| Some((line.key.clone(), line.into_entry()?))).collect();
-        Ok(Self { path: path.to_owned(), file, program: program(), known })
+        let lines = journal::Journal::open(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+        Ok(Self { lines, program: program() })
     }
 
     /// Returns how many results it holds.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.lines.len()
     }
 
     /// Returns whether it holds no result.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len() == 0
     }
 
     /// Returns the key of `sample` as judged by what `fingerprint` names after learning from files with the `golden` hashes.
@@ -75,7 +65,7 @@ impl Journal {
 
     /// Returns and forgets the result that an earlier evaluation kept under `key`.
     pub(super) fn take(&mut self, key: &str) -> Option<Entry> {
-        self.known.remove(key)
+        self.lines.take(key)?.into_entry()
     }
 
     /// Keeps one more result.
@@ -83,10 +73,8 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn add(&mut self, key: String, entry: &Entry) -> Result<(), EvalError> {
-        let failed = |source| EvalError::Io { path: self.path.clone(), source };
-        let mut line = serde_json::to_vec(&Line::new(key, entry)).map_err(|error| failed(error.into()))?;
-        line.push(b'\n');
-        self.file.write_all(&line).map_err(failed)
+        let added = self.lines.add(key, &Line::new(entry));
+        added.map_err(|source| EvalError::Io { path: self.lines.path().to_owned(), source })
     }
 
     /// Removes the journal of an evaluation that is complete.
@@ -94,7 +82,8 @@ impl Journal {
     /// # Errors
     /// When the file cannot be removed.
     pub(super) fn close(self) -> Result<(), EvalError> {
-        fs::remove_file(&self.path).map_err(|source| EvalError::Io { path: self.path, source })
+        let path = self.lines.path().to_owned();
+        self.lines.close().map_err(|source| EvalError::Io { path, source })
     }
 }
 
@@ -113,9 +102,8 @@ fn program() -> String {
     format!("{} {}", env!("CARGO_PKG_VERSION"), built().unwrap_or_default())
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
-    key: String,
     explanation: String,
     score: f32,
     threshold: f32,
@@ -125,7 +113,7 @@ struct Line {
     heat: HeatLine,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RegionLine {
     rect: Rect,
     score: f32,
@@ -134,7 +122,7 @@ struct RegionLine {
 }
 
 /// A heat map; `values` are little-endian `f32` in base64.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct HeatLine {
     width: u32,
     height: u32,
@@ -143,7 +131,7 @@ struct HeatLine {
 }
 
 impl Line {
-    fn new(key: String, Entry { reading, latency, explanation }: &Entry) -> Self {
+    fn new(Entry { reading, latency, explanation }: &Entry) -> Self {
         let GateReading { score, threshold, p_value, heat_map, regions } = reading;
         let region = |region: &Region| {
             let Region { rect, score, area_px, code } = region.clone();
@@ -152,7 +140,6 @@ impl Line {
         let bytes: Vec<u8> = heat_map.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let Size { width_px: width, height_px: height } = heat_map.size;
         Self {
-            key,
             explanation: explanation.clone(),
             score: *score,
             threshold: *threshold,
