@@ -8,6 +8,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod classify;
 pub mod config;
 mod demo;
 mod device;
@@ -22,6 +23,7 @@ mod progress;
 pub mod run;
 mod schema;
 mod summary;
+mod train;
 
 /// Looks through cameras, judges what it sees on this machine, and says what is wrong, where and how sure it is.
 #[derive(Debug, Parser)]
@@ -50,6 +52,10 @@ enum Command {
     /// Judge pictures: one report for each
     Inspect(inspect::InspectArgs),
     Eval(eval::EvalArgs),
+    /// Learn to name your own classes from a folder of class folders
+    Train(train::TrainArgs),
+    /// Name what pictures show, by a head that `train` made
+    Classify(classify::ClassifyArgs),
     /// Ask a vision-language model about pictures
     Generate(generate::GenerateArgs),
     /// Measure how fast a vision-language model runs here, beside another engine
@@ -91,6 +97,8 @@ impl Cli {
             Command::Enroll(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Eval(args) => eval::run(&args),
+            Command::Train(args) => args.run(),
+            Command::Classify(args) => args.run(),
             Command::Generate(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::ReportSchema => print_json(&schemars::schema_for!(crate::report::Report)),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 mod error;
 mod inspector;
 mod journal;
-mod layout;
+pub(crate) mod layout;
 pub mod metrics;
 mod output;
 mod page;
@@ -20,7 +20,7 @@ pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspecto
 pub use journal::Journal;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
-pub use summary::{ClassRow, Metrics, SCHEMA, Subject};
+pub use summary::{ClassRow, Latency, Metrics, SCHEMA, Subject};
 
 /// What is evaluated, on what, and where the results go.
 #[derive(Debug, Clone, PartialEq, Eq)]

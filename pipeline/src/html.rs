@@ -10,7 +10,7 @@ use crate::{evidence::write_atomically, record_error::RecordError, store::Store}
 mod cards;
 mod charts;
 mod format;
-mod picture;
+pub(crate) mod picture;
 mod view;
 
 /// Writes the page of a run to `page`. `folder` is the one that evidence paths start from.

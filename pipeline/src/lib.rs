@@ -10,6 +10,7 @@ pub mod eval;
 pub mod evidence;
 pub mod findings;
 pub mod golden;
+pub mod head;
 pub mod home;
 pub mod html;
 mod inspection;

@@ -10,4 +10,6 @@ mod models_command;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod train_head;
+#[cfg(test)]
 mod vision_language;

@@ -10,10 +10,17 @@ use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::Ses
 
 use super::{Outcome, enroll::BankArgs, print_json, print_line, progress};
 use crate::{
-    eval::{BankInspector, Inspector, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher, evaluate},
+    eval::{
+        BankInspector, Inspector, Latency, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher,
+        evaluate,
+    },
     home::StationName,
     kit::Kit,
 };
+
+mod head;
+
+pub(super) use head::open as open_head;
 
 /// Draws of golden images when only some are learned from.
 const SEEDS_OF_SHOTS: u64 = 3;
@@ -26,14 +33,21 @@ pub(super) struct EvalArgs {
     /// Folder of the data set
     dataset: PathBuf,
     /// How the data set is laid out
-    #[arg(long, value_enum)]
-    layout: Layout,
+    #[arg(long, value_enum, required_unless_present = "head")]
+    layout: Option<Layout>,
     /// Folder to write to; made if missing
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Compare position by position with an aligned golden template; always so for deeppcb
     #[arg(long)]
     template: bool,
+    /// Measure the head in this folder, made by `loupe train`, on class folders; of a data set with parts, on the test part
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["layout", "template", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+    )]
+    head: Option<PathBuf>,
     /// Judge with an enrolled station, as it is, and learn nothing
     #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
     station: Option<StationName>,
@@ -54,10 +68,10 @@ pub(super) struct EvalArgs {
 }
 
 impl EvalArgs {
-    fn plan(&self) -> Plan {
+    fn plan(&self, layout: Layout) -> Plan {
         Plan {
             dataset: self.dataset.clone(),
-            layout: self.layout,
+            layout,
             good: self.good.clone(),
             station: self.station.as_ref().map(|name| name.as_str().to_owned()),
             shots: self.shots.map(|shots| shots as usize),
@@ -66,11 +80,11 @@ impl EvalArgs {
         }
     }
 
-    fn inspector(&self) -> anyhow::Result<Box<dyn Inspector>> {
+    fn inspector(&self, layout: Layout) -> anyhow::Result<Box<dyn Inspector>> {
         if let Some(name) = &self.station {
             return Ok(Box::new(StationInspector::open(name)?));
         }
-        if self.layout == Layout::Deeppcb {
+        if layout == Layout::Deeppcb {
             let options =
                 TemplateOptions { margin_px: DEEPPCB_MARGIN_PX, ..TemplateOptions::bare_board(Conductor::Dark) };
             return Ok(Box::new(TemplateInspector::new(options)));
@@ -90,9 +104,13 @@ impl EvalArgs {
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
-    let mut inspector = args.inspector()?;
+    if let Some(folder) = &args.head {
+        return head::run(args, folder);
+    }
+    let layout = args.layout.context("the command line asks for a layout or a head")?;
+    let mut inspector = args.inspector(layout)?;
     let mut progress = Progress { bar: progress::bar(0, "judging images") };
-    let metrics = evaluate(&args.plan(), inspector.as_mut(), &mut progress);
+    let metrics = evaluate(&args.plan(layout), inspector.as_mut(), &mut progress);
     progress.bar.finish_and_clear();
     let metrics = metrics?;
     warn_of_problems(&metrics)?;
@@ -133,6 +151,10 @@ fn warn_of_problems(metrics: &Metrics) -> io::Result<()> {
     Ok(())
 }
 
+fn latency_line(Latency { p50, p95, p99 }: Latency) -> String {
+    format!("{:<22} {p50:.1} / {p95:.1} / {p99:.1} ms (p50, p95, p99)", "latency")
+}
+
 fn summary(metrics: &Metrics) -> Vec<String> {
     let Metrics { n_images, n_good, n_defective, n_invalid, n_golden, .. } = metrics;
     let mut lines = vec![format!(
@@ -146,10 +168,7 @@ fn summary(metrics: &Metrics) -> Vec<String> {
         lines.push(format!("{name:<22} {value:.4}{}{}", interval.unwrap_or_default(), spread.unwrap_or_default()));
     }
     if let Some(latency) = metrics.latency_ms {
-        lines.push(format!(
-            "{:<22} {:.1} / {:.1} / {:.1} ms (p50, p95, p99)",
-            "latency", latency.p50, latency.p95, latency.p99
-        ));
+        lines.push(latency_line(latency));
     }
     lines.push(format!("threshold: {}", metrics.threshold_source));
     lines

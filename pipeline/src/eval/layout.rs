@@ -138,12 +138,12 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     Ok(paths)
 }
 
-fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+pub(crate) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 /// Files with the extension of a picture; whether they are one shows when they are decoded.
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     let is_picture = |path: &PathBuf| {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         path.is_file() && extension.is_some_and(|extension| PICTURE_EXTENSIONS.contains(&extension.as_str()))
@@ -151,7 +151,7 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     Ok(entries(folder)?.into_iter().filter(is_picture).collect())
 }
 
-fn name_of(path: &Path) -> String {
+pub(crate) fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -160,7 +160,7 @@ fn stem_of(path: &Path) -> String {
 }
 
 /// What a folder holds, in a few words.
-fn contents(folder: &Path) -> Result<String, EvalError> {
+pub(crate) fn contents(folder: &Path) -> Result<String, EvalError> {
     const NAMED: usize = 6;
     let names: Vec<String> = entries(folder)?.iter().map(|path| name_of(path)).collect();
     Ok(match names.len() {
@@ -170,7 +170,7 @@ fn contents(folder: &Path) -> Result<String, EvalError> {
     })
 }
 
-fn wrong_layout(folder: &Path, expected: &str) -> EvalError {
+pub(crate) fn wrong_layout(folder: &Path, expected: &str) -> EvalError {
     match contents(folder) {
         Ok(found) => EvalError::WrongLayout { path: folder.to_owned(), expected: expected.to_owned(), found },
         Err(error) => error,

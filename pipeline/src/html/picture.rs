@@ -11,7 +11,7 @@ const QUALITY: u8 = 82;
 
 /// Returns the picture at `path`, upright and at most `side_px` long and high, as a `data:` address; `None` when it is
 /// gone or cannot be decoded.
-pub(super) fn data_uri(path: &Path, side_px: u32) -> Option<String> {
+pub(crate) fn data_uri(path: &Path, side_px: u32) -> Option<String> {
     let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MEMORY_LIMIT_BYTES);

@@ -1,0 +1,27 @@
+//! Heads of the user's own classes: learning one from a folder of class folders, and measuring one.
+//!
+//! [`read`] finds pictures, [`Parts`] says which serve what and which are left out, [`train`] fits a [`models::head::Head`] and writes it
+//! with what it can do, [`evaluate`] measures one on other pictures. Test pictures are never learned from, and pictures that
+//! were learned from never measured on: both are told apart by the hash of their files.
+
+mod card;
+mod charts;
+mod error;
+mod evaluation;
+mod features;
+mod folders;
+mod measures;
+mod page;
+mod parts;
+mod table;
+mod training;
+
+pub use error::HeadError;
+pub use evaluation::{Evaluation, evaluate};
+pub use folders::{Part, Picture, read};
+pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin, most_likely};
+pub use parts::{LeftOut, Parts, Reason};
+pub use training::{HeadPlan, Trained, train};
+
+/// The head itself, in the folder that [`train`] writes.
+pub const HEAD_FILE: &str = "head.safetensors";

@@ -1,0 +1,172 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use models::hash::digest;
+use serde::Serialize;
+
+use super::{HeadError, Part, Picture};
+
+/// Share of a class that is held out to choose penalty and temperature.
+const VALIDATION_SHARE: f64 = 0.2;
+
+/// Why a picture is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The same file is in a stricter part: leakage.
+    Leakage(PathBuf),
+    /// The same file is in the part once more.
+    Twice(PathBuf),
+    /// The same file is in the folder of another class.
+    TwoClasses(PathBuf),
+    /// The head that is measured was learned from it: leakage.
+    LearnedFrom,
+    /// It cannot be read; this is what was said.
+    Unreadable(String),
+}
+
+/// A picture that was neither learned from nor measured on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl LeftOut {
+    /// Returns one line that names the file and why it is left out.
+    pub fn message(&self) -> String {
+        let path = self.path.display();
+        match &self.reason {
+            Reason::Leakage(other) => {
+                format!("{path}: left out, leakage: the same file is {}", other.display())
+            }
+            Reason::LearnedFrom => format!("{path}: left out, leakage: the head has learned from the same file"),
+            Reason::Twice(other) => format!("{path}: left out, the same file is {}", other.display()),
+            Reason::TwoClasses(other) => {
+                format!("{path}: left out, the same file is in another class, {}", other.display())
+            }
+            // What was said names the file already.
+            Reason::Unreadable(message) => format!("left out: {message}"),
+        }
+    }
+}
+
+/// Pictures by their content, and those that are left out.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Each with the SHA-256 of its file; no file twice.
+    pub pictures: Vec<(Picture, [u8; 32])>,
+    /// In the order of their paths.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Parts {
+    /// Returns `pictures` without those that cannot be read and those whose file is there more than once: of the same file in several parts the
+    /// strictest part keeps one, and what has two classes is left out altogether.
+    pub fn of(pictures: Vec<Picture>) -> Self {
+        let mut parts = Self::default();
+        let mut by_content: BTreeMap<[u8; 32], Vec<Picture>> = BTreeMap::new();
+        for picture in pictures {
+            match fs::read(&picture.path) {
+                Ok(bytes) => by_content.entry(digest(bytes)).or_default().push(picture),
+                Err(error) => {
+                    let message = format!("{}: {error}", picture.path.display());
+                    parts.leave_out(picture.path, Reason::Unreadable(message));
+                }
+            }
+        }
+        for (sha256, same) in by_content {
+            parts.keep_one(sha256, same);
+        }
+        parts.pictures.sort_by(|(a, _), (b, _)| (a.part, &a.class, &a.path).cmp(&(b.part, &b.class, &b.path)));
+        parts.left_out.sort_by(|a, b| a.path.cmp(&b.path));
+        parts
+    }
+
+    fn leave_out(&mut self, path: PathBuf, reason: Reason) {
+        self.left_out.push(LeftOut { path, reason });
+    }
+
+    fn keep_one(&mut self, sha256: [u8; 32], mut same: Vec<Picture>) {
+        same.sort_by(|a, b| b.part.cmp(&a.part).then_with(|| a.path.cmp(&b.path)));
+        let first = same.remove(0);
+        if let Some(other) = same.iter().find(|other| other.class != first.class) {
+            self.leave_out(first.path.clone(), Reason::TwoClasses(other.path.clone()));
+            for picture in same {
+                self.leave_out(picture.path, Reason::TwoClasses(first.path.clone()));
+            }
+            return;
+        }
+        for picture in same {
+            let is_stricter = first.part > picture.part;
+            let reason = if is_stricter { Reason::Leakage } else { Reason::Twice };
+            self.leave_out(picture.path, reason(first.path.clone()));
+        }
+        self.pictures.push((first, sha256));
+    }
+
+    /// Returns how many pictures a part has.
+    pub fn count(&self, part: Part) -> usize {
+        self.pictures.iter().filter(|(picture, _)| picture.part == part).count()
+    }
+
+    /// Returns how many pictures of a class a part has.
+    pub fn count_of(&self, part: Part, class: &str) -> usize {
+        self.pictures.iter().filter(|(picture, _)| picture.part == part && picture.class == class).count()
+    }
+
+    /// Returns the classes of a part, in the order of their names.
+    pub fn classes(&self, part: Part) -> Vec<String> {
+        let of_part = self.pictures.iter().filter(|(picture, _)| picture.part == part);
+        of_part.map(|(picture, _)| picture.class.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Checks that a part, whose pictures lie in `root`, has no class beside `known` ones.
+    ///
+    /// # Errors
+    /// When it has; the class is named.
+    pub fn check_classes(&self, root: &Path, part: Part, known: &[String]) -> Result<(), HeadError> {
+        match self.classes(part).into_iter().find(|class| !known.contains(class)) {
+            None => Ok(()),
+            Some(class) => {
+                Err(HeadError::unfit(root, format!("class folders of the head: {}", known.join(", ")), class))
+            }
+        }
+    }
+
+    /// Moves a fifth of each class from training to validation, one picture at least and one kept at least: a run of neighbours by name, which
+    /// often show the same part, from a place that `seed` chooses.
+    ///
+    /// # Errors
+    /// When a class of the data in `root` has fewer than two pictures.
+    pub fn split(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
+        let mut by_class: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, (picture, _)) in self.pictures.iter().enumerate() {
+            if picture.part == Part::Train {
+                by_class.entry(picture.class.clone()).or_default().push(index);
+            }
+        }
+        let mut random = fastrand::Rng::with_seed(seed);
+        for (class, indices) in by_class {
+            let count = indices.len();
+            if count < 2 {
+                let expected = format!("2 pictures or more of class {class}, to learn from one and choose by another");
+                return Err(HeadError::unfit(root, expected, count.to_string()));
+            }
+            let held_out = ((count as f64 * VALIDATION_SHARE).round() as usize).max(1);
+            let first = random.usize(..count);
+            for place in first..first + held_out {
+                self.pictures[indices[place % count]].0.part = Part::Validation;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use models::{
+    Encoder,
+    hash::sha256,
+    head::{Choice, Examples, Fit, Head, LossPoint, Origin, fit},
+};
+use serde::Serialize;
+
+use super::{
+    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts,
+    card::Card,
+    charts::{ConfusionChart, LossChart, rendered},
+    features::Describer,
+    folders::read,
+};
+
+/// What is known while a training is not complete, in its output folder.
+const JOURNAL: &str = "described.jsonl";
+/// The version that `head.json` carries in its field `schema`.
+const SCHEMA: &str = "loupe.head-card/1";
+
+/// What a head is made of, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadPlan {
+    /// Class folders, or folders `train...`, `val...` and `test...` of class folders; see [`super::read`].
+    pub data: PathBuf,
+    /// Class folders that choose penalty and temperature; without them and without a validation part in `data`, a fifth of `data` does.
+    pub validation: Option<PathBuf>,
+    /// New, empty, or what an interrupted training of the same plan left.
+    pub output: PathBuf,
+    /// See [`models::EncoderConfig::resolution_px`].
+    pub resolution_px: u32,
+    /// Chooses the validation part, where it is split off.
+    pub seed: u64,
+    /// Of the pictures.
+    pub licence: String,
+}
+
+/// A head that was trained, with everything that is said about it: the content of `head.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trained {
+    /// Always `loupe.head-card/1`.
+    pub schema: &'static str,
+    /// Version of Loupe.
+    pub app_version: &'static str,
+    /// What it was made of.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Where the validation part comes from.
+    pub validation_source: String,
+    /// Of `head.safetensors`.
+    pub head_sha256: String,
+    /// Factor of the L2 penalty that was taken.
+    pub strength: f64,
+    /// Temperature that was taken.
+    pub temperature: f64,
+    /// Penalties that were tried.
+    pub choices: Vec<Choice>,
+    /// Losses under the one that was taken, from the start to the last step.
+    pub curve: Vec<LossPoint>,
+    /// On the validation part, which chose penalty and temperature: a little too good.
+    pub validation: ClassMeasures,
+    /// Pictures that were neither learned from nor measured on.
+    pub left_out: Vec<LeftOut>,
+    /// Pictures of a test part in the data, which were only compared with the others.
+    pub n_test_unused: usize,
+}
+
+/// Learns a head as `plan` says and writes it with its numbers, its model card and two charts. `watch` is told how many of
+/// how many pictures are encoded. A training that was interrupted goes on where it was; what was computed is never lost.
+///
+/// # Errors
+/// See [`HeadError`]; a picture that cannot be read or whose file is there twice is named in [`Trained::left_out`] instead.
+pub fn train(
+    plan: &HeadPlan,
+    encoder: &mut Encoder,
+    watch: &mut dyn FnMut(usize, usize),
+) -> Result<Trained, HeadError> {
+    check_output(&plan.output)?;
+    let gathered = Gathered::of(plan)?;
+    fs::create_dir_all(&plan.output).map_err(HeadError::io(&plan.output))?;
+    let mut describer = Describer::open(encoder, &plan.output.join(JOURNAL))?;
+    let mut parts = gathered.parts;
+    let descriptions = describer.describe_all(&mut parts, watch)?;
+    let learned = Learned::of(plan, &parts, &gathered.labels, descriptions)?;
+    let origin = origin(plan, &parts, gathered.labels, describer.encoder_identity());
+    let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
+    let head = Head::new(&learned.fit, origin, digests)?;
+    let validation = learned.measured(&head)?;
+    let trained = Trained {
+        schema: SCHEMA,
+        app_version: env!("CARGO_PKG_VERSION"),
+        origin: head.origin().clone(),
+        validation_source: gathered.validation_source,
+        head_sha256: String::new(),
+        strength: head.strength(),
+        temperature: head.temperature(),
+        choices: learned.fit.choices().to_vec(),
+        curve: learned.fit.curve().to_vec(),
+        validation,
+        left_out: parts.left_out,
+        n_test_unused: gathered.n_test,
+    };
+    let trained = write(&plan.output, &head, trained)?;
+    describer.close()?;
+    Ok(trained)
+}
+
+/// A finished head must not be overwritten, nor must files that have nothing to do with one; an interrupted run may go on.
+fn check_output(folder: &Path) -> Result<(), HeadError> {
+    let in_use = |found: String| HeadError::OutputInUse { path: folder.to_owned(), found };
+    if folder.join(HEAD_FILE).exists() {
+        return Err(in_use(HEAD_FILE.to_owned()));
+    }
+    if !folder.exists() || folder.join(JOURNAL).exists() {
+        return Ok(());
+    }
+    let first = fs::read_dir(folder).map_err(HeadError::io(folder))?.next();
+    match first.transpose().map_err(HeadError::io(folder))? {
+        None => Ok(()),
+        Some(entry) => Err(in_use(entry.file_name().to_string_lossy().into_owned())),
+    }
+}
+
+/// The pictures of a plan, sorted out.
+struct Gathered {
+    parts: Parts,
+    labels: Vec<String>,
+    validation_source: String,
+    n_test: usize,
+}
+
+impl Gathered {
+    fn of(plan: &HeadPlan) -> Result<Self, HeadError> {
+        let mut pictures = read(&plan.data)?;
+        if let Some(folder) = &plan.validation {
+            pictures.retain(|picture| picture.part != Part::Validation);
+            pictures
+                .extend(read(folder)?.into_iter().map(|picture| super::Picture { part: Part::Validation, ..picture }));
+        }
+        let mut parts = Parts::of(pictures);
+        let labels = parts.classes(Part::Train);
+        if labels.len() < 2 {
+            let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+            return Err(HeadError::unfit(&plan.data, "pictures of two classes or more to learn from", found));
+        }
+        let validation_source = match &plan.validation {
+            Some(folder) => folder.display().to_string(),
+            None if parts.count(Part::Validation) > 0 => "the validation part of the data".to_owned(),
+            None => {
+                parts.split(&plan.data, plan.seed)?;
+                format!("a fifth of each class, neighbours by name, from a place chosen by seed {}", plan.seed)
+            }
+        };
+        let place = plan.validation.as_ref().unwrap_or(&plan.data);
+        parts.check_classes(place, Part::Validation, &labels)?;
+        let n_test = parts.count(Part::Test);
+        parts.pictures.retain(|(picture, _)| picture.part != Part::Test);
+        Ok(Self { parts, labels, validation_source, n_test })
+    }
+}
+
+fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {
+    let counts = |part| labels.iter().map(|label| parts.count_of(part, label)).collect();
+    Origin {
+        encoder,
+        resolution_px: plan.resolution_px,
+        seed: plan.seed,
+        data: plan.data.display().to_string(),
+        licence: plan.licence.clone(),
+        n_train: counts(Part::Train),
+        n_validation: counts(Part::Validation),
+        labels,
+    }
+}
+
+/// A fit, with the pictures that chose it.
+struct Learned {
+    fit: Fit,
+    validation: Vec<(Vec<f32>, usize)>,
+}
+
+impl Learned {
+    /// Fits to the pictures of `parts`, each with its description.
+    fn of(plan: &HeadPlan, parts: &Parts, labels: &[String], descriptions: Vec<Vec<f32>>) -> Result<Self, HeadError> {
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for ((picture, _), description) in parts.pictures.iter().zip(descriptions) {
+            let class = labels.iter().position(|label| *label == picture.class);
+            let part = if picture.part == Part::Train { &mut train } else { &mut validation };
+            part.extend(class.map(|class| (description, class)));
+        }
+        for (class, label) in labels.iter().enumerate() {
+            if !train.iter().any(|(_, other)| *other == class) {
+                let expected = format!("a picture of class {label} to learn from that can be read");
+                return Err(HeadError::unfit(&plan.data, expected, "none"));
+            }
+        }
+        if validation.is_empty() {
+            let place = plan.validation.as_ref().unwrap_or(&plan.data);
+            return Err(HeadError::unfit(place, "a picture to choose by that can be read", "none"));
+        }
+        Ok(Self { fit: fit(&examples(&train)?, &examples(&validation)?, labels.len())?, validation })
+    }
+
+    fn measured(&self, head: &Head) -> Result<ClassMeasures, HeadError> {
+        let classified: Vec<Classified> = self
+            .validation
+            .iter()
+            .map(|(description, truth)| {
+                Ok(Classified { truth: *truth, probabilities: head.probabilities(description)? })
+            })
+            .collect::<Result<_, HeadError>>()?;
+        Ok(ClassMeasures::of(&head.origin().labels, &classified).expect("the validation part is not empty"))
+    }
+}
+
+fn examples(pictures: &[(Vec<f32>, usize)]) -> Result<Examples, HeadError> {
+    let (descriptions, labels): (Vec<Vec<f32>>, Vec<usize>) = pictures.iter().cloned().unzip();
+    Ok(Examples::new(&descriptions, labels)?)
+}
+
+/// Writes everything, the head last: where it is, all is. Returns what is said about it, with its hash.
+fn write(folder: &Path, head: &Head, mut trained: Trained) -> Result<Trained, HeadError> {
+    let partial = folder.join("head.partial");
+    head.save(&partial)?;
+    trained.head_sha256 = sha256(fs::read(&partial).map_err(HeadError::io(&partial))?);
+    let json = folder.join("head.json");
+    let text = serde_json::to_string_pretty(&trained).map_err(|error| HeadError::io(&json)(error.into()))?;
+    let files = [
+        ("head.json", text),
+        ("confusion.svg", rendered("confusion.svg", &ConfusionChart::of(&trained.validation.confusion))?),
+        ("loss.svg", rendered("loss.svg", &LossChart::of(&trained.curve))?),
+        ("MODEL_CARD.md", rendered("MODEL_CARD.md", &Card::of(&trained))?),
+    ];
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
+    }
+    let path = folder.join(HEAD_FILE);
+    fs::rename(&partial, &path).map_err(HeadError::io(&path))?;
+    Ok(trained)
+}
+
+#[cfg(test)]
+mod tests;
