@@ -2,7 +2,7 @@
 //!
 //! The features of a frame are averaged over its cells ([`describe`]) and weighed by a multinomial logistic regression with L2
 //! penalty, in which every class counts the same ([`fit`]). The strength of the penalty and the temperature of the
-//! probabilities are chosen on a validation part, on nothing else. The encoder stays as it is, so that its features are
+//! probabilities are chosen on a validation part, on nothing else; then the head is fitted to both parts. The encoder stays as it is, so that its features are
 //! computed once and a head for thousands of pictures is a matter of seconds.
 
 mod classifier;
@@ -20,6 +20,7 @@ use crate::{Features, ModelError, encoder::RESOLUTION_PX, error::check_finite, p
 pub use classifier::Classifier;
 pub use fit::{Choice, Examples, Fit, LossPoint, TEMPERATURES, fit};
 
+use fit::Standard;
 use logistic::{Linear, log_softmax};
 
 /// Fewer need no head; more than a folder of class folders ever has.
@@ -49,9 +50,9 @@ pub struct Origin {
     pub data: String,
     /// Of the pictures, as the user stated it.
     pub licence: String,
-    /// Pictures of each class that it was fitted to.
+    /// Pictures of each class that it was fitted to from the start.
     pub n_train: Vec<usize>,
-    /// Pictures of each class that chose penalty and temperature.
+    /// Pictures of each class that chose penalty and temperature and that it was then fitted to as well.
     pub n_validation: Vec<usize>,
 }
 
@@ -63,10 +64,7 @@ pub struct Head {
     strength: f64,
     /// By what logits are divided before they become probabilities.
     temperature: f64,
-    /// `[dim]`, subtracted from features.
-    mean: Vec<f32>,
-    /// `[dim]`, by what centred features are divided; above 0.
-    scale: Vec<f32>,
+    standard: Standard,
     linear: Linear,
     /// SHA-256 of the files of both parts, ascending.
     learned_from: Vec<[u8; 32]>,
@@ -83,8 +81,7 @@ impl Head {
             origin,
             strength: fit.strength,
             temperature: fit.temperature,
-            mean: fit.mean.clone(),
-            scale: fit.scale.clone(),
+            standard: fit.standard.clone(),
             linear: fit.linear.clone(),
             learned_from,
         };
@@ -118,11 +115,11 @@ impl Head {
     /// # Errors
     /// [`ModelError::Mismatch`] when the description has another length or is not finite.
     pub fn probabilities(&self, description: &[f32]) -> Result<Vec<f64>, ModelError> {
-        if description.len() != self.mean.len() {
-            return Err(ModelError::mismatch("features for the head", self.mean.len(), description.len()));
+        if description.len() != self.standard.mean.len() {
+            return Err(ModelError::mismatch("features for the head", self.standard.mean.len(), description.len()));
         }
         check_finite("features for the head", "finite numbers", description)?;
-        let row = standardised(&Matrix::new(description.to_vec(), self.mean.len()), &self.mean, &self.scale);
+        let row = self.standard.applied(&Matrix::new(description.to_vec(), description.len()));
         let logits = self.linear.logits(&row);
         Ok(log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect())
     }
@@ -130,9 +127,9 @@ impl Head {
     /// Checks everything that does not follow from the types, whether it comes from a fit or from a file.
     fn check(&self) -> Result<(), ModelError> {
         self.check_labels()?;
-        let (classes, dim) = (self.origin.labels.len(), self.mean.len());
+        let (classes, dim) = (self.origin.labels.len(), self.standard.mean.len());
         let shapes = [
-            ("scale", vec![self.scale.len()], vec![dim]),
+            ("scale", vec![self.standard.scale.len()], vec![dim]),
             ("weights", vec![self.linear.weights.rows(), self.linear.weights.cols()], vec![classes, dim]),
             ("bias", vec![self.linear.bias.len()], vec![classes]),
             ("n_train", vec![self.origin.n_train.len()], vec![classes]),
@@ -170,7 +167,7 @@ impl Head {
     }
 
     fn check_ranges(&self) -> Result<(), ModelError> {
-        if let Some(scale) = self.scale.iter().find(|&&scale| scale <= 0.0) {
+        if let Some(scale) = self.standard.scale.iter().find(|&&scale| scale <= 0.0) {
             return Err(ModelError::mismatch("scale of the head", "numbers above 0", scale));
         }
         if !TEMPERATURES.contains(&self.temperature) {
@@ -186,14 +183,6 @@ impl Head {
         }
         Ok(())
     }
-}
-
-/// Returns rows with `mean` subtracted and divided by `scale`, column by column.
-fn standardised(rows: &Matrix, mean: &[f32], scale: &[f32]) -> Matrix {
-    let values = rows
-        .iter()
-        .flat_map(|row| row.iter().zip(mean).zip(scale).map(|((value, mean), scale)| (value - mean) / scale));
-    Matrix::new(values.collect(), rows.cols())
 }
 
 #[cfg(test)]

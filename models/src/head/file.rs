@@ -10,7 +10,7 @@ use crate::{
     tensor_file::{self, Fault, Tensor, byte_rows, fault, floats},
 };
 
-use super::{Head, Linear, Origin};
+use super::{Head, Linear, Origin, Standard};
 
 /// Names the format; the number changes when old files can no longer be read, or [`super::describe`] describes otherwise.
 const SCHEMA: &str = "loupe.head/1";
@@ -38,8 +38,8 @@ impl Head {
             origin: self.origin.clone(),
         };
         let tensors = [
-            Tensor::vector("mean".to_owned(), &self.mean),
-            Tensor::vector("scale".to_owned(), &self.scale),
+            Tensor::vector("mean".to_owned(), &self.standard.mean),
+            Tensor::vector("scale".to_owned(), &self.standard.scale),
             Tensor::matrix("weights".to_owned(), &self.linear.weights),
             Tensor::vector("bias".to_owned(), &self.linear.bias),
             Tensor::byte_rows("learned_from".to_owned(), &self.learned_from),
@@ -78,5 +78,5 @@ fn parse(bytes: &[u8]) -> Result<Head, Fault> {
     let mut learned_from = byte_rows(&tensors, "learned_from")?;
     learned_from.sort_unstable();
     let linear = Linear { weights: Matrix::new(weights, cols), bias };
-    Ok(Head { origin, strength, temperature, mean, scale, linear, learned_from })
+    Ok(Head { origin, strength, temperature, standard: Standard { mean, scale }, linear, learned_from })
 }

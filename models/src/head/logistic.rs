@@ -63,6 +63,11 @@ impl<'a> Objective<'a> {
         Self { rows, labels, shares: labels.iter().map(share).collect(), strength }
     }
 
+    /// Returns the factor of the penalty.
+    pub(super) const fn strength(&self) -> f64 {
+        self.strength
+    }
+
     /// Returns the penalty of parameters as [`Linear::from_flat`] takes them.
     pub(super) fn penalty(&self, flat: &[f64]) -> f64 {
         let dim = self.rows.cols();

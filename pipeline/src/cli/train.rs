@@ -33,7 +33,7 @@ pub(super) struct TrainArgs {
     /// Folder to write head, numbers, model card and charts to; new or empty
     #[arg(long, value_name = "DIR", required_if_eq("head_only", "true"))]
     output: Option<PathBuf>,
-    /// Class folders that choose penalty and temperature [default: a fifth of the data]
+    /// Class folders that choose penalty and temperature, before the head is fitted to them as well [default: a fifth of the data]
     #[arg(long, value_name = "DIR")]
     validation: Option<PathBuf>,
     /// Chooses what is held out
@@ -104,7 +104,7 @@ fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {
     for line in validation.lines() {
         print_line(&format!("  {line}"))?;
     }
-    print_line("  (on the pictures that chose penalty and temperature: a little too good)")?;
+    print_line("  (on the pictures that chose penalty and temperature, before it was fitted to them as well)")?;
     let head = output.display();
     print_line(&format!("next: loupe eval TEST --head {head} --output out; loupe classify --head {head} PICTURE..."))?;
     Ok(Outcome::Done)

@@ -14,6 +14,8 @@ const CELL: usize = 44;
 const LETTER: usize = 9;
 /// Longest name that is drawn whole.
 const LETTERS: usize = 32;
+/// Width of the line above the matrix.
+const CAPTION: usize = 340;
 /// Plot area of the loss curve.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 280.0;
@@ -64,7 +66,7 @@ impl ConfusionChart {
         let longest = names.iter().map(|name| name.text.chars().count()).max().unwrap_or(0);
         let (side, left) = (names.len() * CELL, longest * LETTER + 24);
         let cells = confusion.counts.iter().enumerate().flat_map(|(row, counts)| cells_of(row, counts)).collect();
-        Self { side, left, width: left + side + 16, height: left + side + 40, names, cells }
+        Self { side, left, width: (left + side + 16).max(CAPTION), height: left + side + 40, names, cells }
     }
 }
 

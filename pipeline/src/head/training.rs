@@ -62,7 +62,8 @@ pub struct Trained {
     pub choices: Vec<Choice>,
     /// Losses under the one that was taken, from the start to the last step.
     pub curve: Vec<LossPoint>,
-    /// On the validation part, which chose penalty and temperature: a little too good.
+    /// On the validation part, by the fit to the training part alone. It chose penalty and temperature: a little too good; but the head
+    /// was then fitted to both parts.
     pub validation: ClassMeasures,
     /// Pictures that were neither learned from nor measured on.
     pub left_out: Vec<LeftOut>,
@@ -90,7 +91,7 @@ pub fn train(
     let origin = origin(plan, &parts, gathered.labels, describer.encoder_identity());
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
     let head = Head::new(&learned.fit, origin, digests)?;
-    let validation = learned.measured(&head)?;
+    let validation = learned.measured(&head.origin().labels);
     let trained = Trained {
         schema: SCHEMA,
         app_version: env!("CARGO_PKG_VERSION"),
@@ -178,10 +179,11 @@ fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) 
     }
 }
 
-/// A fit, with the pictures that chose it.
+/// A fit, with the classes of the pictures that chose it.
 struct Learned {
     fit: Fit,
-    validation: Vec<(Vec<f32>, usize)>,
+    /// Classes of the validation part.
+    truths: Vec<usize>,
 }
 
 impl Learned {
@@ -203,18 +205,16 @@ impl Learned {
             let place = plan.validation.as_ref().unwrap_or(&plan.data);
             return Err(HeadError::unfit(place, "a picture to choose by that can be read", "none"));
         }
-        Ok(Self { fit: fit(&examples(&train)?, &examples(&validation)?, labels.len())?, validation })
+        let fit = fit(&examples(&train)?, &examples(&validation)?, labels.len())?;
+        Ok(Self { fit, truths: validation.into_iter().map(|(_, class)| class).collect() })
     }
 
-    fn measured(&self, head: &Head) -> Result<ClassMeasures, HeadError> {
-        let classified: Vec<Classified> = self
-            .validation
-            .iter()
-            .map(|(description, truth)| {
-                Ok(Classified { truth: *truth, probabilities: head.probabilities(description)? })
-            })
-            .collect::<Result<_, HeadError>>()?;
-        Ok(ClassMeasures::of(&head.origin().labels, &classified).expect("the validation part is not empty"))
+    /// Returns how well the validation part was named before the head was fitted to it as well.
+    fn measured(&self, labels: &[String]) -> ClassMeasures {
+        let unseen = self.truths.iter().zip(self.fit.unseen());
+        let classified: Vec<Classified> =
+            unseen.map(|(&truth, probabilities)| Classified { truth, probabilities: probabilities.clone() }).collect();
+        ClassMeasures::of(labels, &classified).expect("the validation part is not empty")
     }
 }
 
