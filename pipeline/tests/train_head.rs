@@ -126,6 +126,7 @@ fn a_killed_training_goes_on_and_comes_to_the_same() {
     let mut child = train.spawn().unwrap();
     let journal = bench.path("head/described.jsonl");
     while fs::read_to_string(&journal).map_or(0, |text| text.lines().count()) < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "ended before it was killed");
         thread::sleep(Duration::from_millis(2));
     }
     signal(&child, "-KILL");

@@ -72,6 +72,9 @@ impl TrainArgs {
         let trained = train(&plan, kit.encoder(plan.resolution_px)?, &mut |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
+            if done == total {
+                bar.set_message("fitting the head");
+            }
         });
         bar.finish_and_clear();
         let trained = trained?;
