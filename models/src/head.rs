@@ -121,6 +121,7 @@ impl Head {
         check_finite("features for the head", "finite numbers", description)?;
         let row = self.standard.applied(&Matrix::new(description.to_vec(), description.len()));
         let logits = self.linear.logits(&row);
+        check_finite("logits of the head", "finite numbers", logits.row(0))?;
         Ok(log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect())
     }
 
@@ -141,6 +142,11 @@ impl Head {
                 return Err(ModelError::mismatch(format!("{name} of the head"), expected, found));
             }
         }
+        let pictures = self.origin.n_train.iter().chain(&self.origin.n_validation);
+        let count = pictures.fold(0_usize, |sum, count| sum.saturating_add(*count));
+        if self.learned_from.len() != count {
+            return Err(ModelError::mismatch("hashes of the head's pictures", count, self.learned_from.len()));
+        }
         self.check_ranges()
     }
 
@@ -150,18 +156,18 @@ impl Head {
             let expected = format!("{} to {} names", CLASSES.start(), CLASSES.end());
             return Err(ModelError::mismatch("labels of the head", expected, labels.len()));
         }
-        let mut sorted: Vec<&String> = labels.iter().collect();
-        sorted.sort_unstable();
-        if let Some([twice, ..]) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ModelError::mismatch("labels of the head", "different names", format!("{twice} twice")));
-        }
         let is_bad =
             |label: &&String| label.is_empty() || label.len() > LABEL_BYTES || label.chars().any(char::is_control);
-        match labels.iter().find(is_bad) {
+        if let Some(label) = labels.iter().find(is_bad) {
+            let expected = format!("names of 1 to {LABEL_BYTES} bytes without control characters");
+            return Err(ModelError::mismatch("labels of the head", expected, format!("{label:?}")));
+        }
+        let mut sorted: Vec<&String> = labels.iter().collect();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             None => Ok(()),
-            Some(label) => {
-                let expected = format!("names of 1 to {LABEL_BYTES} bytes without control characters");
-                Err(ModelError::mismatch("labels of the head", expected, format!("{label:?}")))
+            Some(pair) => {
+                Err(ModelError::mismatch("labels of the head", "different names", format!("{} twice", pair[0])))
             }
         }
     }

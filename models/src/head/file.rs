@@ -63,7 +63,7 @@ fn parse(bytes: &[u8]) -> Result<Head, Fault> {
     let (header, tensors) = tensor_file::parse(bytes, &format!("{SCHEMA} header"))?;
     let Header { schema, strength, temperature, origin } = header;
     if schema != SCHEMA {
-        return Err(fault(format!("schema {SCHEMA}"), schema));
+        return Err(fault(format!("schema {SCHEMA}"), format!("{schema:?}")));
     }
     let (mean, _) = floats(&tensors, "mean")?;
     let (scale, _) = floats(&tensors, "scale")?;

@@ -80,7 +80,7 @@ pub struct LossPoint {
 pub struct Choice {
     /// Factor of the squared weights.
     pub strength: f64,
-    /// That makes the validation part most likely.
+    /// That makes the validation part most likely; 1 where no mistake tells how sure is too sure.
     pub temperature: f64,
     /// Cross-entropy of the validation part at that temperature.
     pub validation_loss: f64,

@@ -19,7 +19,8 @@ fn head() -> Head {
     let rows = [[0.1, -1.0, 4.0], [0.2, 1.0, 4.0], [0.3, -1.2, 4.0], [0.2, 0.9, 4.0]].map(Vec::from);
     let train = Examples::new(&rows, vec![0, 1, 0, 1]).unwrap();
     let validation = Examples::new(&rows[..2], vec![0, 1]).unwrap();
-    Head::new(&fit(&train, &validation, 2).unwrap(), origin(), vec![[9; 32], [4; 32]]).unwrap()
+    Head::new(&fit(&train, &validation, 2).unwrap(), origin(), [9, 4, 1, 2, 3, 7].map(|byte| [byte; 32]).to_vec())
+        .unwrap()
 }
 
 #[test]
@@ -67,14 +68,16 @@ fn a_damaged_file_is_refused_by_name_and_never_a_panic() {
         let mut changed = whole.clone();
         changed[index] ^= 0x55;
         std::fs::write(&path, &changed).unwrap();
-        drop(Head::open(&path));
+        let Ok(head) = Head::open(&path) else { continue };
+        let Ok(probabilities) = head.probabilities(&[0.2, -0.8, 4.0]) else { continue };
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9, "byte {index}: {probabilities:?}");
     }
 }
 
 #[test]
 fn a_file_whose_parts_do_not_fit_is_refused() {
     type Change = fn(&mut Head);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 13] = [
         (
             |head| head.origin.labels.push("dent".to_owned()),
             "weights of the head with shape [3, 3], found shape [2, 3]",
@@ -89,6 +92,7 @@ fn a_file_whose_parts_do_not_fit_is_refused() {
         (|head| head.standard.mean[0] = f32::NAN, "expected finite numbers in tensor mean, found NaN"),
         (|head| head.temperature = 9.0, "temperature of the head with 0.25 to 4, found 9"),
         (|head| head.origin.resolution_px = 1 << 20, "resolution_px of the head with 64 to 2048, found 1048576"),
+        (|head| head.learned_from.truncate(5), "hashes of the head's pictures with 6, found 5"),
         (|head| head.origin.n_train.truncate(1), "n_train of the head with shape [2], found shape [1]"),
     ];
     let folder = tempfile::tempdir().unwrap();
