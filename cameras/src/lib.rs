@@ -27,7 +27,7 @@ pub use error::CameraError;
 pub use frame::{Frame, FrameId, PixelFormat, Rect, Size};
 pub use source::{
     BrokenFrame, FrameSource, Grab,
-    folder::{FolderSource, PICTURE_EXTENSIONS},
+    folder::{FolderSource, PICTURE_EXTENSIONS, natural_order},
     open,
     synthetic::{DefectKind, GroundTruth, Sample, SyntheticLine, SyntheticSource},
 };

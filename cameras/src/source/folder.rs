@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod natural;
+pub use natural::natural_order;
 mod scan;
 mod watch;
 

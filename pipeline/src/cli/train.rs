@@ -95,7 +95,7 @@ fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {
     let (origin, validation) = (&trained.origin, &trained.validation);
     let n_train: usize = origin.n_train.iter().sum();
     print_line(&format!(
-        "{}: {} classes, learned from {n_train} pictures, chosen by {} others ({})",
+        "{}: {} classes, learned from {n_train} pictures and, once they had chosen the penalty, from {} others ({})",
         output.display(),
         origin.labels.len(),
         validation.n_images,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason, charts::rendered,
-    folders::read, page::HeadPage,
+    features::in_picture, folders::read, page::HeadPage,
 };
 use crate::eval::{Latency, metrics::quantile};
 
@@ -129,7 +129,8 @@ impl Measured {
             match cameras::decode_file(&picture.path, FrameId { source: "eval".into(), seq: index as u64 }) {
                 Ok(frame) => {
                     let started = Instant::now();
-                    let probabilities = classifier.probabilities(&frame)?;
+                    let probabilities = classifier.probabilities(&frame);
+                    let probabilities = probabilities.map_err(|error| in_picture(&error, &picture.path))?;
                     let one = classified_as(labels, &picture.class, probabilities);
                     predictions.push(prediction(picture, &one, (labels, started.elapsed())));
                     classified.push(one);

@@ -106,6 +106,6 @@ impl<'a> Describer<'a> {
 }
 
 /// Returns the error with the picture that it arose at.
-fn in_picture(error: &ModelError, path: &Path) -> HeadError {
+pub(super) fn in_picture(error: &ModelError, path: &Path) -> HeadError {
     HeadError::unfit(path, "a picture that the encoder takes", error.to_string())
 }

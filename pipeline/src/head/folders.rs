@@ -21,7 +21,7 @@ impl Part {
     /// Returns the part that a folder of this name holds, where it is one.
     fn of_folder(name: &str) -> Option<Self> {
         match name {
-            "validation" | "valid" | "val" => Some(Self::Validation),
+            name if name.starts_with("val") => Some(Self::Validation),
             name if name.starts_with("train") => Some(Self::Train),
             name if name.starts_with("test") => Some(Self::Test),
             _ => None,

@@ -166,7 +166,9 @@ impl View<'_> {
         let bootstrap = Bootstrap { seed: 1, replicates: REPLICATES };
         let drawn = BOOTSTRAPPED
             .iter()
-            .filter_map(|&(name, measure)| Some((name, bootstrap.interval(&strata, |draw| measure(self, draw))?)));
+            .filter_map(|&(name, measure)| Some((name, bootstrap.interval(&strata, |draw| measure(self, draw))?)))
+            // Without a mistake to draw, it would say that there can be none.
+            .filter(|(_, interval)| interval.low < interval.high);
         let exact = clopper_pearson(right as f64, self.classified.len() as f64).map(|interval| ("accuracy", interval));
         drawn.chain(exact).collect()
     }

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cameras::natural_order;
 use models::hash::digest;
 use serde::Serialize;
 
@@ -83,7 +84,11 @@ impl Parts {
         for (sha256, same) in by_content {
             parts.keep_one(sha256, same);
         }
-        parts.pictures.sort_by(|(a, _), (b, _)| (a.part, &a.class, &a.path).cmp(&(b.part, &b.class, &b.path)));
+        // Neighbours are those whose numbers are: 10 follows 9.
+        let by_name = |a: &Picture, b: &Picture| natural_order(&a.path, &b.path);
+        parts
+            .pictures
+            .sort_by(|(a, _), (b, _)| (a.part, &a.class).cmp(&(b.part, &b.class)).then_with(|| by_name(a, b)));
         parts.left_out.sort_by(|a, b| a.path.cmp(&b.path));
         parts
     }

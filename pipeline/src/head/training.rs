@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -140,14 +141,20 @@ impl Gathered {
         let mut pictures = read(&plan.data)?;
         if let Some(folder) = &plan.validation {
             pictures.retain(|picture| picture.part != Part::Validation);
-            pictures
-                .extend(read(folder)?.into_iter().map(|picture| super::Picture { part: Part::Validation, ..picture }));
+            // What is there to measure with is not learned from, wherever it lies.
+            let others = read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
+            pictures.extend(others.map(|picture| super::Picture { part: Part::Validation, ..picture }));
         }
-        let mut parts = Parts::of(pictures);
-        let labels = parts.classes(Part::Train);
+        let labels = classes(&pictures);
         if labels.len() < 2 {
             let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
             return Err(HeadError::unfit(&plan.data, "pictures of two classes or more to learn from", found));
+        }
+        let mut parts = Parts::of(pictures);
+        if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) == 0) {
+            let found = parts.left_out.iter().find(|left_out| is_of(&left_out.path, label)).map(LeftOut::message);
+            let expected = format!("a picture of class {label} to learn from");
+            return Err(HeadError::unfit(&plan.data, expected, found.unwrap_or_else(|| "none".to_owned())));
         }
         let validation_source = match &plan.validation {
             Some(folder) => folder.display().to_string(),
@@ -163,6 +170,16 @@ impl Gathered {
         parts.pictures.retain(|(picture, _)| picture.part != Part::Test);
         Ok(Self { parts, labels, validation_source, n_test })
     }
+}
+
+/// Returns the classes to learn, in the order of their names.
+fn classes(pictures: &[super::Picture]) -> Vec<String> {
+    let to_learn = pictures.iter().filter(|picture| picture.part == Part::Train);
+    to_learn.map(|picture| picture.class.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn is_of(path: &Path, class: &str) -> bool {
+    path.parent().and_then(Path::file_name).is_some_and(|folder| folder == class)
 }
 
 fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, path::Path};
 ///
 /// Runs of digits compare by value, letters without regard to case; ties fall back to the bytes, so that the order is total
 /// and the same on every machine.
-pub(super) fn natural_order(a: &Path, b: &Path) -> Ordering {
+pub fn natural_order(a: &Path, b: &Path) -> Ordering {
     let part_by_part = a
         .components()
         .map(|part| part.as_os_str().to_string_lossy())

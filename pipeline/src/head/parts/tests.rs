@@ -71,6 +71,16 @@ fn a_fifth_of_each_class_is_held_out_as_neighbours() {
 }
 
 #[test]
+fn neighbours_are_those_whose_numbers_are() {
+    let files: Vec<(String, String)> = (0..12).map(|i| (format!("{i}.png"), i.to_string())).collect();
+    let files: Vec<_> =
+        files.iter().map(|(name, content)| (name.as_str(), content.as_str(), "good", Part::Train)).collect();
+    let (_root, pictures) = pictures(&files);
+    let expected: Vec<String> = (0..12).map(|i| format!("{i}.png")).collect();
+    assert_eq!(names(&Parts::of(pictures), Part::Train), expected);
+}
+
+#[test]
 fn a_class_of_one_picture_cannot_be_split() {
     let (_root, pictures) =
         pictures(&[("a", "1", "good", Part::Train), ("b", "2", "good", Part::Train), ("c", "3", "bad", Part::Train)]);

@@ -1,5 +1,44 @@
 use super::*;
 
+/// Writes files whose content is their last letter.
+fn folder(files: &[&str]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path.with_extension("png"), &file[file.len() - 1..]).unwrap();
+    }
+    root
+}
+
+fn gathered(data: &Path, validation: Option<PathBuf>) -> Result<Gathered, HeadError> {
+    let (output, licence) = (PathBuf::new(), String::new());
+    Gathered::of(&HeadPlan { data: data.to_owned(), validation, output, resolution_px: 224, seed: 0, licence })
+}
+
+#[test]
+fn what_measures_is_not_learned_from_wherever_it_lies() {
+    let data = folder(&["train/a/1", "train/b/2", "val_2024/a/3", "test/b/4"]);
+    let others = folder(&["val/a/5", "val/b/6", "test/a/7"]);
+    let found = gathered(data.path(), Some(others.path().to_owned())).unwrap();
+    assert_eq!((found.parts.count(Part::Train), found.parts.count(Part::Validation), found.n_test), (2, 2, 1));
+    let found = gathered(data.path(), None).unwrap();
+    assert_eq!(
+        (found.parts.count(Part::Validation), found.validation_source.as_str()),
+        (1, "the validation part of the data")
+    );
+}
+
+#[test]
+fn a_class_that_is_left_out_altogether_is_named() {
+    let data = folder(&["train/a/1", "train/b/2", "train/c/3", "test/c/3"]);
+    let error = gathered(data.path(), None).err().unwrap().to_string();
+    assert!(
+        error.contains("expected a picture of class c to learn from, found ") && error.contains("leakage"),
+        "{error}"
+    );
+}
+
 #[test]
 fn writes_only_to_a_folder_of_its_own() {
     let cases: [(&[&str], Option<&str>); 5] = [
