@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fs, io::Cursor, path::Path, process::Output};
 use image::{GrayImage, ImageFormat, Luma};
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::binary::mounting;
 use crate::binary::{Bench, one_line, skip};
 
 /// A checkerboard under uneven light: sharp, bright and dark enough to be judged.
@@ -296,10 +298,7 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
     for room_kib in ["4", "32", "96", "160", "300"] {
         let bench = enrolled();
         fs::create_dir(bench.path("full")).unwrap();
-        let script = ["-rm", "sh", "-c", SCRIPT, "sh", room_kib, env!("CARGO_BIN_EXE_loupe")];
-        let output = bench.command("unshare").args(script).output();
-        if !output.is_ok_and(|output| output.status.success()) {
-            skip("expected unshare with the right to mount a tmpfs, found none");
+        if !mounting(&bench, SCRIPT, room_kib) {
             return;
         }
         let read = |name: &str| fs::read_to_string(bench.path(name)).unwrap();

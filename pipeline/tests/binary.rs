@@ -68,6 +68,19 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
+/// Runs `script` where it may mount, with the KiB that it is to leave on a disk and with the program; returns whether this machine
+/// lets it.
+#[cfg(target_os = "linux")]
+pub(crate) fn mounting(bench: &Bench, script: &str, room_kib: &str) -> bool {
+    let arguments = ["-rm", "sh", "-c", script, "sh", room_kib, env!("CARGO_BIN_EXE_loupe")];
+    let output = bench.command("unshare").args(arguments).env_remove("LOUPE_CACHE").output();
+    let is_done = output.is_ok_and(|output| output.status.success());
+    if !is_done {
+        skip("expected unshare with the right to mount a tmpfs, found none");
+    }
+    is_done
+}
+
 /// Says why a test, or a part of one, is not run on this machine.
 pub(crate) fn skip(why: &str) {
     writeln!(std::io::stdout(), "skipped: {why}").unwrap();

@@ -11,6 +11,8 @@ use std::{
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::binary::mounting;
 use crate::binary::{Bench, one_line, signal, skip};
 
 /// A ground plate of 96 x 96 pixels with grinding marks of its own; a dented one has a dark blot as well.
@@ -203,6 +205,7 @@ fn a_bad_request_is_one_line() {
     assert!(fs::read(bench.path("taken/letters.txt")).unwrap().is_empty());
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_named_and_the_next_run_goes_on() {
     const SCRIPT: &str = "
@@ -219,10 +222,7 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
             return;
         }
         fs::create_dir(bench.path("full")).unwrap();
-        let script = ["-rm", "sh", "-c", SCRIPT, "sh", room_kib, env!("CARGO_BIN_EXE_loupe")];
-        let output = bench.command("unshare").args(script).env_remove("LOUPE_CACHE").output();
-        if !output.is_ok_and(|output| output.status.success()) {
-            skip("expected unshare with the right to mount a tmpfs, found none");
+        if !mounting(&bench, SCRIPT, room_kib) {
             return;
         }
         let read = |name: &str| fs::read_to_string(bench.path(name)).unwrap();
