@@ -15,7 +15,12 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Features, ModelError, encoder::RESOLUTION_PX, error::check_finite, product::Matrix};
+use crate::{
+    Features, ModelError,
+    encoder::RESOLUTION_PX,
+    error::check_finite,
+    product::{Matrix, means},
+};
 
 pub use classifier::Classifier;
 pub use fit::{Choice, Examples, Fit, LossPoint, TEMPERATURES, fit};
@@ -30,8 +35,7 @@ const LABEL_BYTES: usize = 255;
 
 /// Returns the mean of every channel over all cells, one map after the other: `[sum of the maps' dim]`.
 pub fn describe(features: &Features) -> Vec<f32> {
-    let means = |map: &crate::FeatureMap| Matrix::new(map.values.clone(), map.dim).means();
-    features.maps.iter().flat_map(means).collect()
+    features.maps.iter().flat_map(|map| means(&map.values, map.dim)).collect()
 }
 
 /// What a head was made of.

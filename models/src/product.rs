@@ -64,11 +64,15 @@ impl Matrix {
 
     /// Returns the mean of each column; 0 without rows.
     pub(crate) fn means(&self) -> Vec<f32> {
-        let mut sums = vec![0.0_f64; self.cols];
-        for row in self.iter() {
-            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        sums.into_iter().map(|sum| (sum / self.rows().max(1) as f64) as f32).collect()
+        means(&self.values, self.cols)
+    }
+
+    /// Returns the rows in units of `scales` from `means`, one of each a column.
+    pub(crate) fn standardised(&self, means: &[f32], scales: &[f32]) -> Self {
+        let units = self
+            .iter()
+            .flat_map(|row| row.iter().zip(means).zip(scales).map(|((value, mean), scale)| (value - mean) / scale));
+        Self::new(units.collect(), self.cols)
     }
 
     /// Returns the standard deviation of each column around its mean, over all rows; 0 without rows.
@@ -87,6 +91,17 @@ impl Matrix {
         let values = (0..cols).flat_map(|col| (0..rows).map(move |row| self.values[row * cols + col])).collect();
         Self::new(values, rows)
     }
+}
+
+/// Returns the mean of each of `cols` columns of `values`, whole rows; 0 without rows.
+pub(crate) fn means(values: &[f32], cols: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; cols];
+    let rows = values.chunks_exact(cols.max(1));
+    let count = rows.len().max(1) as f64;
+    for row in rows {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// How the right matrix of a product lies in memory.

@@ -24,10 +24,7 @@ impl Basis {
     pub(super) fn learn(cells: &Matrix, coordinates: usize, random: &mut Random) -> Self {
         let mean = cells.means();
         let spread: Vec<f32> = cells.deviations(&mean).into_iter().map(|spread| spread + SPREAD_FLOOR).collect();
-        let standard = cells.iter().flat_map(|cell| {
-            cell.iter().zip(&mean).zip(&spread).map(|((value, mean), spread)| (value - mean) / spread)
-        });
-        let standard = Matrix::new(standard.collect(), cells.cols());
+        let standard = cells.standardised(&mean, &spread);
         let covariance = standard.transposed().times(&standard);
         let axes = leading_axes(&covariance, coordinates.min(cells.cols()), random);
         let mut projection = axes.transposed();

@@ -134,10 +134,7 @@ impl Standard {
 
     /// Returns the rows in these units.
     pub(super) fn applied(&self, rows: &Matrix) -> Matrix {
-        let units = |row: &[f32]| -> Vec<f32> {
-            row.iter().zip(&self.mean).zip(&self.scale).map(|((value, mean), scale)| (value - mean) / scale).collect()
-        };
-        Matrix::new(rows.iter().flat_map(units).collect(), rows.cols())
+        rows.standardised(&self.mean, &self.scale)
     }
 }
 
