@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Findings by a key that is a hash of all that they rest on. A line that was cut short or is of another kind is passed over.
@@ -71,4 +72,17 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     pub(crate) fn close(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
+}
+
+/// Returns numbers as a journal keeps them: little-endian in base64, shorter than digits, and exact.
+pub(crate) fn encoded(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// Returns the numbers that [`encoded`] made `text` of; `None` of any other text.
+pub(crate) fn decoded(text: &str) -> Option<Vec<f32>> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    rest.is_empty().then(|| chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }

@@ -1,5 +1,6 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
+use anyhow::Context as _;
 use cameras::Frame;
 use models::{
     Encoder, EncoderConfig, Features, ModelError,
@@ -66,6 +67,15 @@ impl Kit {
             Encoder::open(&self.engine()?, &weights, EncoderConfig { resolution_px, session: self.session })?
         };
         Ok(&mut self.encoder.insert((opened, resolution_px)).0)
+    }
+
+    /// Returns the encoder at `resolution_px`, for one who needs nothing else of the kit.
+    ///
+    /// # Errors
+    /// As [`Self::encoder`].
+    pub fn only_encoder(mut self, resolution_px: u32) -> anyhow::Result<Encoder> {
+        self.encoder(resolution_px)?;
+        self.into_encoder().context("the encoder was opened just now")
     }
 
     /// Returns the encoder, if one was opened.

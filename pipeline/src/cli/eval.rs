@@ -92,9 +92,7 @@ impl EvalArgs {
         if self.template {
             return Ok(Box::new(TemplateInspector::new(TemplateOptions::default())));
         }
-        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-        kit.encoder(self.bank.resolution)?;
-        let encoder = kit.into_encoder().context("the encoder was opened just now")?;
+        let encoder = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.only_encoder(self.bank.resolution)?;
         Ok(Box::new(BankInspector::new(encoder, self.bank.options())))
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cameras::{Rect, Size};
 use models::{GateReading, HeatMap, Region, hash::sha256};
 use serde::{Deserialize, Serialize};
@@ -121,7 +120,7 @@ struct RegionLine {
     code: Option<String>,
 }
 
-/// A heat map; `values` are little-endian `f32` in base64.
+/// A heat map; `values` as [`journal::encoded`].
 #[derive(Debug, Serialize, Deserialize)]
 struct HeatLine {
     width: u32,
@@ -137,7 +136,6 @@ impl Line {
             let Region { rect, score, area_px, code } = region.clone();
             RegionLine { rect, score, area_px, code }
         };
-        let bytes: Vec<u8> = heat_map.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let Size { width_px: width, height_px: height } = heat_map.size;
         Self {
             explanation: explanation.clone(),
@@ -146,7 +144,7 @@ impl Line {
             p_value: *p_value,
             regions: regions.iter().map(region).collect(),
             latency_micros: latency.as_micros() as u64,
-            heat: HeatLine { width, height, threshold: heat_map.threshold, values: BASE64_STANDARD.encode(bytes) },
+            heat: HeatLine { width, height, threshold: heat_map.threshold, values: journal::encoded(&heat_map.values) },
         }
     }
 
@@ -154,10 +152,8 @@ impl Line {
     fn into_entry(self) -> Option<Entry> {
         let Self { score, threshold, p_value, regions, latency_micros, heat, explanation, .. } = self;
         let size = Size::new(heat.width, heat.height);
-        let bytes = BASE64_STANDARD.decode(&heat.values).ok()?;
-        let (chunks, rest) = bytes.as_chunks::<4>();
-        let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        if !rest.is_empty() || values.len() != size.area_px() {
+        let values = journal::decoded(&heat.values)?;
+        if values.len() != size.area_px() {
             return None;
         }
         let region = |RegionLine { rect, score, area_px, code }| Region { rect, score, area_px, code };

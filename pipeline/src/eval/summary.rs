@@ -251,9 +251,15 @@ fn binning_error(views: &[View<'_>]) -> Option<BinningError> {
 
 fn latency(rounds: &[Round]) -> Option<Latency> {
     let judged = rounds.iter().flat_map(|round| round.judged.iter().flatten());
-    let mut millis: Vec<f64> = judged.map(|judged| judged.latency.as_secs_f64() * 1e3).collect();
-    millis.sort_by(f64::total_cmp);
-    Some(Latency { p50: quantile(&millis, 0.5)?, p95: quantile(&millis, 0.95)?, p99: quantile(&millis, 0.99)? })
+    Latency::of(judged.map(|judged| judged.latency.as_secs_f64() * 1e3).collect())
+}
+
+impl Latency {
+    /// Returns the quantiles of times in milliseconds, `None` of none.
+    pub(crate) fn of(mut millis: Vec<f64>) -> Option<Self> {
+        millis.sort_by(f64::total_cmp);
+        Some(Self { p50: quantile(&millis, 0.5)?, p95: quantile(&millis, 0.95)?, p99: quantile(&millis, 0.99)? })
+    }
 }
 
 fn images_per_s(rounds: &[Round]) -> f64 {

@@ -13,7 +13,7 @@ use super::{
     ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason, charts::rendered,
     features::in_picture, folders::read, page::HeadPage,
 };
-use crate::eval::{Latency, metrics::quantile};
+use crate::eval::Latency;
 
 /// The version that `metrics.json` carries in its field `schema`.
 const SCHEMA: &str = "loupe.head-metrics/1";
@@ -85,7 +85,7 @@ pub fn evaluate(
         head: head.join(HEAD_FILE).display().to_string(),
         origin: classifier.head().origin().clone(),
         measures,
-        latency_ms: latency(&predictions),
+        latency_ms: Latency::of(predictions.iter().map(|prediction| prediction.latency_ms).collect()),
         left_out: measured.left_out,
     };
     write(output, &evaluation, &predictions)?;
@@ -159,12 +159,6 @@ fn prediction(picture: Picture, one: &Classified, (labels, latency): (&[String],
         probabilities: one.probabilities.clone(),
         latency_ms: latency.as_secs_f64() * 1e3,
     }
-}
-
-fn latency(predictions: &[Prediction]) -> Option<Latency> {
-    let mut millis: Vec<f64> = predictions.iter().map(|prediction| prediction.latency_ms).collect();
-    millis.sort_by(f64::total_cmp);
-    Some(Latency { p50: quantile(&millis, 0.5)?, p95: quantile(&millis, 0.95)?, p99: quantile(&millis, 0.99)? })
 }
 
 fn write(output: &Path, evaluation: &Evaluation, predictions: &[Prediction]) -> Result<(), HeadError> {

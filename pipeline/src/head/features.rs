@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cameras::{CameraError, FrameId};
 use models::{
     Encoder, ModelError,
@@ -10,12 +9,12 @@ use models::{
 use serde::{Deserialize, Serialize};
 
 use super::{HeadError, LeftOut, Parts, Picture, Reason};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 
 /// Says how a picture becomes a description, beside the encoder; changes when [`describe`] does.
 const RECIPE: &str = "means of all maps";
 
-/// One description as the journal keeps it: little-endian `f32` in base64.
+/// One description as the journal keeps it, see [`journal::encoded`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     description: String,
@@ -23,16 +22,13 @@ struct Kept {
 
 impl Kept {
     fn new(description: &[f32]) -> Self {
-        let bytes: Vec<u8> = description.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { description: BASE64_STANDARD.encode(bytes) }
+        Self { description: journal::encoded(description) }
     }
 
     /// `None` when a line was damaged.
     fn into_description(self) -> Option<Vec<f32>> {
-        let bytes = BASE64_STANDARD.decode(self.description).ok()?;
-        let (chunks, rest) = bytes.as_chunks::<4>();
-        let values: Vec<f32> = chunks.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        (rest.is_empty() && !values.is_empty() && values.iter().all(|value| value.is_finite())).then_some(values)
+        let values = journal::decoded(&self.description)?;
+        (!values.is_empty() && values.iter().all(|value| value.is_finite())).then_some(values)
     }
 }
 

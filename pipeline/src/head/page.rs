@@ -52,15 +52,16 @@ impl<'a> HeadPage<'a> {
     pub(super) fn of(evaluation: &'a Evaluation, predictions: &[Prediction]) -> Result<Self, HeadError> {
         let measures = &evaluation.measures;
         let latency = evaluation.latency_ms.map(|l| format!("{:.1} / {:.1} / {:.1} ms", l.p50, l.p95, l.p99));
+        let wrong = surest_mistakes(predictions);
         Ok(Self {
             evaluation,
             measures: measure_rows(measures),
             classes: class_rows(measures),
-            wrong: predictions.iter().filter(|prediction| prediction.said != prediction.class).count(),
+            wrong: wrong.len(),
             latency: latency.unwrap_or_default(),
             confusion: rendered("confusion.svg", &ConfusionChart::of(&measures.confusion))?,
             dots: dots(measures),
-            mistakes: mistakes(predictions),
+            mistakes: wrong.iter().copied().take(SHOWN).filter_map(mistake).collect(),
             left_out: evaluation.left_out.iter().map(LeftOut::message).collect(),
         })
     }
@@ -76,19 +77,21 @@ fn dots(measures: &ClassMeasures) -> Vec<Dot> {
     measures.reliability.iter().map(dot).collect()
 }
 
-fn mistakes(predictions: &[Prediction]) -> Vec<Mistake> {
+/// Returns what was named wrongly, the surest first.
+fn surest_mistakes(predictions: &[Prediction]) -> Vec<&Prediction> {
     let mut wrong: Vec<&Prediction> =
         predictions.iter().filter(|prediction| prediction.said != prediction.class).collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    let mistake = |prediction: &&Prediction| {
-        Some(Mistake {
-            name: prediction.path.file_name()?.to_string_lossy().into_owned(),
-            class: prediction.class.clone(),
-            said: prediction.said.clone(),
-            probability: format!("{:.3}", prediction.probability),
-            // The page does without a file that has gone since.
-            picture: data_uri(&prediction.path, SIDE_PX)?,
-        })
-    };
-    wrong.iter().take(SHOWN).filter_map(mistake).collect()
+    wrong
+}
+
+fn mistake(prediction: &Prediction) -> Option<Mistake> {
+    Some(Mistake {
+        name: prediction.path.file_name()?.to_string_lossy().into_owned(),
+        class: prediction.class.clone(),
+        said: prediction.said.clone(),
+        probability: format!("{:.3}", prediction.probability),
+        // The page does without a file that has gone since.
+        picture: data_uri(&prediction.path, SIDE_PX)?,
+    })
 }

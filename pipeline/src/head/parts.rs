@@ -125,18 +125,15 @@ impl Parts {
         self.pictures.iter().filter(|(picture, _)| picture.part == part && picture.class == class).count()
     }
 
-    /// Returns the classes of a part, in the order of their names.
-    pub fn classes(&self, part: Part) -> Vec<String> {
-        let of_part = self.pictures.iter().filter(|(picture, _)| picture.part == part);
-        of_part.map(|(picture, _)| picture.class.clone()).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
     /// Checks that a part, whose pictures lie in `root`, has no class beside `known` ones.
     ///
     /// # Errors
     /// When it has; the class is named.
     pub fn check_classes(&self, root: &Path, part: Part, known: &[String]) -> Result<(), HeadError> {
-        match self.classes(part).into_iter().find(|class| !known.contains(class)) {
+        match classes(self.pictures.iter().map(|(picture, _)| picture), part)
+            .into_iter()
+            .find(|class| !known.contains(class))
+        {
             None => Ok(()),
             Some(class) => {
                 Err(HeadError::unfit(root, format!("class folders of the head: {}", known.join(", ")), class))
@@ -171,6 +168,12 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Returns the classes of those `pictures` that are of a part, in the order of their names.
+pub(super) fn classes<'a>(pictures: impl IntoIterator<Item = &'a Picture>, part: Part) -> Vec<String> {
+    let of_part = pictures.into_iter().filter(|picture| picture.part == part);
+    of_part.map(|picture| picture.class.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -17,6 +16,7 @@ use super::{
     charts::{ConfusionChart, LossChart, rendered},
     features::Describer,
     folders::read,
+    parts::classes,
 };
 
 /// What is known while a training is not complete, in its output folder.
@@ -145,7 +145,7 @@ impl Gathered {
             let others = read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
             pictures.extend(others.map(|picture| super::Picture { part: Part::Validation, ..picture }));
         }
-        let labels = classes(&pictures);
+        let labels = classes(&pictures, Part::Train);
         if labels.len() < 2 {
             let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
             return Err(HeadError::unfit(&plan.data, "pictures of two classes or more to learn from", found));
@@ -170,12 +170,6 @@ impl Gathered {
         parts.pictures.retain(|(picture, _)| picture.part != Part::Test);
         Ok(Self { parts, labels, validation_source, n_test })
     }
-}
-
-/// Returns the classes to learn, in the order of their names.
-fn classes(pictures: &[super::Picture]) -> Vec<String> {
-    let to_learn = pictures.iter().filter(|picture| picture.part == Part::Train);
-    to_learn.map(|picture| picture.class.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn is_of(path: &Path, class: &str) -> bool {

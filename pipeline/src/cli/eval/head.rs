@@ -50,8 +50,6 @@ pub(super) fn run(args: &EvalArgs, folder: &Path) -> anyhow::Result<Outcome> {
 /// Returns the head with the encoder that it was fitted to.
 pub(in crate::cli) fn open(folder: &Path) -> anyhow::Result<Classifier> {
     let head = Head::open(&folder.join(HEAD_FILE))?;
-    let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-    kit.encoder(head.origin().resolution_px)?;
-    let encoder = kit.into_encoder().expect("the encoder was opened just now");
+    let encoder = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.only_encoder(head.origin().resolution_px)?;
     Ok(Classifier::new(encoder, head)?)
 }

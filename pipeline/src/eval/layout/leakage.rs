@@ -1,14 +1,9 @@
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::PathBuf};
 
-use models::hash::sha256;
 use serde::Serialize;
 
 use super::Dataset;
-use crate::eval::EvalError;
+use crate::eval::{EvalError, journal::file_hash};
 
 /// The same file among the golden images and among the judged ones: its score says nothing about new parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,20 +14,16 @@ pub struct Leak {
     pub judged: PathBuf,
 }
 
-fn hash(path: &Path) -> Result<String, EvalError> {
-    fs::read(path).map(sha256).map_err(|source| EvalError::Io { path: path.to_owned(), source })
-}
-
 /// Returns every judged image whose bytes are those of a golden image, the image's own template included.
 pub(super) fn find(dataset: &Dataset) -> Result<Vec<Leak>, EvalError> {
     let mut golden = HashMap::new();
     let templates = dataset.samples.iter().filter_map(|sample| sample.template.as_ref());
     for path in dataset.golden.iter().chain(templates) {
-        golden.insert(hash(path)?, path);
+        golden.insert(file_hash(path)?, path);
     }
     let mut leaks = Vec::new();
     for sample in &dataset.samples {
-        if let Some(&path) = golden.get(&hash(&sample.path)?) {
+        if let Some(&path) = golden.get(&file_hash(&sample.path)?) {
             leaks.push(Leak { golden: path.clone(), judged: sample.path.clone() });
         }
     }

@@ -1,17 +1,14 @@
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
-use cameras::{Frame, FrameId, PICTURE_EXTENSIONS, decode_file};
+use anyhow::ensure;
+use cameras::{Frame, FrameId, decode_file};
 use models::{
     decoder::DecoderOptions,
     smolvlm::{ActivationRanges, RangeSurvey},
 };
 use tracing::warn;
 
-use crate::cli::progress;
+use crate::{cli::progress, eval::layout::pictures_in};
 
 /// Pictures to look at: ranges hardly grow after a few, and each takes some seconds.
 const PICTURES_MAX: usize = 16;
@@ -50,9 +47,8 @@ fn listed(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let mut found = in_folder(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let mut found = pictures_in(path)?;
             ensure!(!found.is_empty(), "{}: expected pictures, found none", path.display());
-            found.sort();
             pictures.append(&mut found);
         } else {
             ensure!(path.exists(), "{}: expected a picture or a folder of pictures, found nothing", path.display());
@@ -60,16 +56,6 @@ fn listed(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(pictures)
-}
-
-fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    Ok(paths.into_iter().filter(|path| path.is_file() && is_picture(path)).collect())
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    PICTURE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// Returns at most [`PICTURES_MAX`] of `pictures`, over the whole of them: neighbours in a folder are often alike.
