@@ -1,5 +1,6 @@
 //! The language model: reads tokens or embeddings, keeps what it has read in a cache, and says what may come next.
 
+mod adapter;
 mod attention;
 mod buffers;
 #[cfg(feature = "burn")]
@@ -19,7 +20,8 @@ use std::fmt;
 
 use crate::{ModelError, error::check_finite, kernels::Linear};
 
-pub use crate::kernels::{Activations, Storage};
+pub use crate::kernels::{Activations, LowRank, Storage};
+pub use adapter::{Adapter, LayerAdapter};
 #[cfg(feature = "burn")]
 pub(crate) use burn::BurnDecoder;
 pub(crate) use checkpoint::Place;

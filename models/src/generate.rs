@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     ModelError,
-    decoder::{Input, TextDecoder},
+    decoder::{Adapter, Input, LlamaDecoder, TextDecoder},
     grammar::Grammar,
     tokenizer::TextTokenizer,
 };
@@ -111,6 +111,26 @@ pub struct Generator<D> {
     decoder: D,
     tokenizer: Arc<TextTokenizer>,
     resident: Vec<Element>,
+}
+
+impl Generator<LlamaDecoder> {
+    /// Writes with `adapter` from now on, or with the weights alone, see [`LlamaDecoder::adapt`].
+    ///
+    /// # Errors
+    /// When the adapter does not fit the decoder; nothing changes then.
+    pub fn adapt(&mut self, adapter: Option<Arc<Adapter>>) -> Result<(), ModelError> {
+        let is_same = match (self.decoder.adapter(), &adapter) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_same {
+            return Ok(());
+        }
+        self.decoder.adapt(adapter)?;
+        self.resident.clear();
+        Ok(())
+    }
 }
 
 impl<D: TextDecoder> Generator<D> {

@@ -16,6 +16,7 @@
 mod block;
 mod integer;
 mod linear;
+mod low_rank;
 mod product;
 mod rounded;
 mod rows;
@@ -25,6 +26,7 @@ mod team;
 pub(crate) use integer::{Add, Gelu, INPUTS_MAX, IntegerLinear, IntegerRows, PANEL_OUTPUTS, Range, Set, inverse};
 pub use linear::{Activations, Storage};
 pub(crate) use linear::{Linear, Scratch};
+pub use low_rank::LowRank;
 pub(crate) use product::{TILE_ROWS, TileRow, pack_tile, tile};
 pub(crate) use rows::{add, exp2, gated_gelu, gated_silu, layer_norm, rms_norm, soft_cap, soft_cap_row, softmax};
 pub(crate) use simd::{Kernel, LANES, Lanes, Level, Simd, Words};

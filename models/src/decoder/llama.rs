@@ -1,7 +1,7 @@
 //! The Llama family on the processor: RMS norm, attention with rotary embedding, a gated feed-forward layer, head on the last
 //! position.
 
-use std::{mem, path::Path};
+use std::{mem, path::Path, sync::Arc};
 
 use crate::{
     ModelError,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Activation, DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, TextFolder,
+    Activation, Adapter, DecoderConfig, DecoderOptions, DecoderWeights, Input, TextDecoder, TextFolder,
     attention::{HeadCache, Queries, attend},
     buffers::{Buffers, add_bias, norm_rows},
     check, embed,
@@ -27,10 +27,11 @@ const CHUNK_LEN: usize = 128;
 /// that it says what the reference implementation says; results do not depend on the number of threads.
 #[derive(Debug)]
 pub struct LlamaDecoder {
-    config: DecoderConfig,
+    pub(super) config: DecoderConfig,
     tables: Tables,
     norm: Vec<f32>,
     layers: Vec<Layer>,
+    pub(super) adapter: Option<Arc<Adapter>>,
     /// For each layer, a cache for each key head.
     caches: Vec<Vec<HeadCache>>,
     rotation: Rotation,
@@ -64,6 +65,7 @@ impl LlamaDecoder {
             tables,
             norm: weights.norm.clone(),
             layers,
+            adapter: None,
             caches: (0..config.layers).map(|_| caches()).collect(),
             rotation: Rotation::new(&config, capacity, 0),
             team,
@@ -161,6 +163,9 @@ impl LlamaDecoder {
         projected.resize(tokens * qkv.outputs(), 0.0);
         qkv.apply((self.simd, &mut self.team, scratch), normed, projected);
         add_bias(projected, extras.query_key_value_bias.as_deref());
+        if let Some(adapter) = &self.adapter {
+            adapter.layers[layer].query_key_value.add(self.simd, normed, projected);
+        }
         let (row_len, soft_cap) = (qkv.outputs(), variant.soft_caps.scores);
         let window = variant.window(layer);
         self.turn_and_store(layer, projected, row_len);
@@ -194,6 +199,9 @@ impl LlamaDecoder {
         branch.resize(rows.len(), 0.0);
         attention_output.apply((self.simd, &mut self.team, scratch), mixed, branch);
         add_bias(branch, extras.attention_output_bias.as_deref());
+        if let Some(adapter) = &self.adapter {
+            adapter.layers[layer].attention_output.add(self.simd, mixed, branch);
+        }
         self.join(rows, (branch, normed), extras.after_attention_norm.as_deref());
         norm_rows(self.simd, rows, (feed_forward_norm, norm_epsilon), normed);
         both.resize(tokens * 2 * feed_forward, 0.0);

@@ -204,7 +204,7 @@ fn tiny(key_rows: usize, config: DecoderConfig) -> Result<LlamaDecoder, ModelErr
     LlamaDecoder::new(config, &weights, DecoderOptions { capacity: 8, ..DecoderOptions::default() })
 }
 
-fn tiny_config() -> DecoderConfig {
+pub(super) fn tiny_config() -> DecoderConfig {
     DecoderConfig {
         layers: 1,
         hidden: 32,
