@@ -5,16 +5,16 @@
 //! from the outputs of blocks 4, 7 and 10, which see shapes, and from the expansion of block 11, which sees textures. Every
 //! cell is averaged with its eight neighbours, so that a shift by a pixel changes little.
 
+mod eyes;
 mod folding;
 mod network;
+mod scaling;
+mod sight;
 
 use std::path::Path;
 
 use cameras::{Frame, Size};
-use image::{
-    RgbImage,
-    imageops::{self, FilterType},
-};
+use image::RgbImage;
 use ort::{session::Session, value::Tensor};
 use sha2::{Digest as _, Sha256};
 
@@ -23,6 +23,12 @@ use crate::{
     ort_engine::{OrtEngine, SessionConfig, runtime},
     torch_pickle,
 };
+
+pub use eyes::{Eyes, Sight};
+use folding::Published;
+pub(crate) use folding::{Convolutions, Folded};
+use scaling::area;
+pub use sight::{CELL_DIM, Connector, DESCRIPTION_DIM};
 
 /// Sides of the network's input are multiples of this: then every stride divides them and padding is that of training.
 const SIDE_STEP_PX: u32 = 32;
@@ -69,7 +75,7 @@ impl Encoder {
         check_resolution(config.resolution_px)?;
         let state = torch_pickle::read(weights)?;
         let weights_sha256 = fingerprint(&state);
-        let model = network::build(&state, weights)?;
+        let model = network::build(&Published { state: &state, path: weights })?;
         let session = engine.session_from_bytes(&model, config.session)?;
         Ok(Self { session, resolution_px: config.resolution_px, weights_sha256 })
     }
@@ -102,17 +108,12 @@ impl Encoder {
     pub fn magnification(&self, sizes: &[Size]) -> f64 {
         let mut areas: Vec<f64> = sizes.iter().map(|&size| area(size)).collect();
         areas.sort_unstable_by(f64::total_cmp);
-        areas.get(areas.len() / 2).map_or(1.0, |area| f64::from(self.resolution_px) / area.sqrt())
+        areas.get(areas.len() / 2).map_or(1.0, |&area| scaling::magnification(self.resolution_px, area))
     }
 
     /// Returns the frame as the network sees it: scaled to [`Self::input_size`], low-passed where it shrinks.
     pub(crate) fn picture(&self, frame: &Frame, magnification: f64) -> Picture {
-        let size = self.input_size(frame.size(), magnification);
-        let picture = frame.to_rgb_image();
-        if frame.size() == size {
-            return picture;
-        }
-        imageops::resize(&picture, size.width_px, size.height_px, FilterType::CatmullRom)
+        scaling::scaled(frame, self.input_size(frame.size(), magnification))
     }
 
     /// Returns the features of a picture whose sides are multiples of 32, as those of [`Self::picture`] are.
@@ -132,23 +133,12 @@ impl Encoder {
     /// Returns the size that a frame is scaled to at a magnification: in steps of 32 pixels, with at most
     /// four times as many pixels as the encoder's resolution has.
     pub fn input_size(&self, frame: Size, magnification: f64) -> Size {
-        let most = MOST_RESOLUTIONS * f64::from(self.resolution_px) / area(frame).sqrt();
-        let scale = magnification.min(most);
-        let side = |side_px: u32| {
-            let steps = (f64::from(side_px) * scale / f64::from(SIDE_STEP_PX)).round();
-            // A strip of one pixel would otherwise grow without bound in the other direction.
-            (steps as u32 * SIDE_STEP_PX).clamp(MIN_SIDE_PX, 4 * self.resolution_px.next_multiple_of(SIDE_STEP_PX))
-        };
-        Size::new(side(frame.width_px), side(frame.height_px))
+        scaling::input_size(self.resolution_px, frame, magnification)
     }
 }
 
-/// Returns the pixels of a frame, 1 at least.
-fn area(frame: Size) -> f64 {
-    f64::from(frame.width_px.max(1)) * f64::from(frame.height_px.max(1))
-}
-
-fn check_resolution(resolution_px: u32) -> Result<(), ModelError> {
+/// Refuses a resolution that is out of range.
+pub(crate) fn check_resolution(resolution_px: u32) -> Result<(), ModelError> {
     if RESOLUTION_PX.contains(&resolution_px) {
         return Ok(());
     }

@@ -75,6 +75,19 @@ impl GrammarCompiler {
         self.compile(TopLevelGrammar::from_json_schema(schema))
     }
 
+    /// Returns the grammar of these texts and no others.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn one_of(&self, texts: &[String]) -> Result<Grammar, ModelError> {
+        if texts.is_empty() {
+            return Err(ModelError::mismatch("grammar", "one text or more", "none"));
+        }
+        // A string of Lark is written as one of JSON.
+        let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
+        self.compile(TopLevelGrammar::from_lark(format!("start: {}", texts.join(" | "))))
+    }
+
     fn compile(&self, source: TopLevelGrammar) -> Result<Grammar, ModelError> {
         let parser = self.factory.create_parser(source).map_err(grammar("compiling a grammar"))?;
         Ok(Grammar { start: Matcher::new(Ok(parser)), tokenizer: Arc::clone(&self.tokenizer) })

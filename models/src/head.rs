@@ -26,7 +26,7 @@ pub use classifier::Classifier;
 pub use fit::{Choice, Examples, Fit, LossPoint, TEMPERATURES, fit};
 
 use fit::Standard;
-use logistic::{Linear, log_softmax};
+pub(crate) use logistic::{Linear, log_softmax};
 
 /// Fewer need no head; more than a folder of class folders ever has.
 const CLASSES: RangeInclusive<usize> = 2..=10_000;

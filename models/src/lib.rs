@@ -9,6 +9,7 @@ pub mod cache;
 mod calibration;
 pub mod decoder;
 pub mod disk;
+pub mod domain;
 mod encoder;
 mod error;
 mod features;
@@ -40,7 +41,7 @@ pub mod torch_pickle;
 
 pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
 pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};
-pub use encoder::{Encoder, EncoderConfig};
+pub use encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Encoder, EncoderConfig, Eyes, Sight};
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, Region};

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt, fs, path::Path};
 
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -29,6 +30,12 @@ impl Tensor {
     pub(crate) fn matrix(name: String, values: &Matrix) -> Self {
         let shape = vec![values.rows(), values.cols()];
         Self { name, dtype: Dtype::F32, shape, bytes: bytes_of(values.values()) }
+    }
+
+    /// Returns `values` in a shape that has as many places.
+    #[cfg(test)]
+    pub(crate) fn shaped(name: String, shape: Vec<usize>, values: &[f32]) -> Self {
+        Self { name, dtype: Dtype::F32, shape, bytes: bytes_of(values) }
     }
 
     /// Returns `[rows, N]` of bytes.
@@ -88,13 +95,15 @@ pub(crate) fn parse<'a, T: DeserializeOwned>(bytes: &'a [u8], expected: &str) ->
 /// Returns a tensor's values, all finite, with its shape.
 ///
 /// # Errors
-/// When there is no such tensor of 32-bit floats, or a value is not finite.
+/// When there is no such tensor of 32-bit or 16-bit floats, or a value is not finite.
 pub(crate) fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize>), Fault> {
     let tensor = tensors.tensor(name).map_err(|error| fault(format!("tensor {name}"), error))?;
-    if tensor.dtype() != Dtype::F32 {
-        return Err(fault(format!("tensor {name} of 32-bit floats"), format!("{:?}", tensor.dtype())));
-    }
-    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let bytes = tensor.data();
+    let values: Vec<f32> = match tensor.dtype() {
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        other => return Err(fault(format!("tensor {name} of 32-bit or 16-bit floats"), format!("{other:?}"))),
+    };
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(fault(format!("finite numbers in tensor {name}"), value)),
         None => Ok((values, tensor.shape().to_vec())),

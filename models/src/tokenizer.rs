@@ -3,7 +3,7 @@
 
 mod hugging_face;
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use tokenizers::{
     AddedToken, Tokenizer,
@@ -125,6 +125,24 @@ impl TextTokenizer {
         ids.push(self.turn_start);
         ids.extend(self.encode("assistant\n")?);
         Ok(ids)
+    }
+
+    /// Returns a question about a picture of so many tokens as a conversation without a system's turn, ready for the answer, and where
+    /// the picture's tokens stand in it; they are turn starts until a reading puts the picture there.
+    ///
+    /// # Errors
+    /// When the question cannot be split into tokens.
+    pub fn ask(&self, picture_tokens: usize, question: &str) -> Result<(Vec<u32>, Range<usize>), ModelError> {
+        let mut ids = vec![self.turn_start];
+        ids.extend(self.encode("user\n")?);
+        let picture = ids.len()..ids.len() + picture_tokens;
+        ids.resize(picture.end, self.turn_start);
+        ids.extend(self.encode(&format!("\n{question}"))?);
+        ids.push(self.turn_end);
+        ids.extend(self.encode("\n")?);
+        ids.push(self.turn_start);
+        ids.extend(self.encode("assistant\n")?);
+        Ok((ids, picture))
     }
 
     /// Returns the bytes of a token, none for an id outside the vocabulary.

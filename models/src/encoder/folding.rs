@@ -9,23 +9,33 @@ use crate::{
 const BATCH_NORM_EPSILON: f32 = 1e-3;
 
 /// A convolution with its batch norm folded in.
-#[derive(Debug, PartialEq)]
-pub(super) struct Folded {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Folded {
     /// `[out, in / groups, kernel, kernel]`.
-    pub(super) weight: Vec<f32>,
+    pub(crate) weight: Vec<f32>,
     /// `[out]`.
-    pub(super) bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
-/// Named tensors with the file that they came from, for errors.
+/// Where the convolutions of the network come from.
+pub(crate) trait Convolutions {
+    /// Returns convolution `conv` of shape `dims` followed by batch norm `norm`, by their names in the published checkpoint, as one
+    /// convolution.
+    ///
+    /// # Errors
+    /// When it is not there or has another shape.
+    fn folded(&self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError>;
+}
+
+/// The published checkpoint, with the file that it came from, for errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weights<'a> {
+pub(super) struct Published<'a> {
     pub(super) state: &'a StateDict,
     pub(super) path: &'a Path,
 }
 
-impl<'a> Weights<'a> {
-    fn tensor(self, name: &str, dims: &[usize]) -> Result<&'a Tensor, ModelError> {
+impl<'a> Published<'a> {
+    fn tensor(&self, name: &str, dims: &[usize]) -> Result<&'a Tensor, ModelError> {
         let found = match self.state.get(name) {
             Some(tensor) if tensor.dims == dims => return Ok(tensor),
             Some(tensor) => format!("shape {:?}", tensor.dims),
@@ -34,10 +44,11 @@ impl<'a> Weights<'a> {
         let expected = format!("{name} of shape {dims:?}");
         Err(ModelError::Malformed { path: self.path.to_owned(), expected, found })
     }
+}
 
-    /// Returns `conv` followed by batch norm `norm` as one convolution:
+impl Convolutions for Published<'_> {
     /// `w' = w g / sqrt(v + e)`, `b' = b - m g / sqrt(v + e)`.
-    pub(super) fn folded(self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
+    fn folded(&self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
         let weight = self.tensor(&format!("{conv}.weight"), &dims)?;
         let channels = [dims[0]];
         let of_norm = |part: &str| self.tensor(&format!("{norm}.{part}"), &channels);

@@ -1,12 +1,9 @@
-use std::path::Path;
-
 use crate::{
     ModelError,
     onnx::{Dim, Element, GraphBuilder, Node},
-    torch_pickle::StateDict,
 };
 
-use super::folding::{Folded, Weights};
+use super::folding::{Convolutions, Folded};
 
 /// Names the network in the identity of features.
 pub(super) const NAME: &str = "efficientnet-lite0";
@@ -34,9 +31,8 @@ const fn block(channels_in: usize, channels_out: usize, expansion: usize, kernel
     Block { channels_in, channels_out, expansion, kernel, stride }
 }
 
-/// Blocks 0 to 10 of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation). Of the next,
-/// features need only the expansion, and of the later ones nothing.
-const BLOCKS: [Block; 11] = [
+/// The blocks of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation).
+const BLOCKS: [Block; 16] = [
     block(32, 16, 1, 3, 1),
     block(16, 24, 6, 3, 2),
     block(24, 24, 6, 3, 1),
@@ -48,28 +44,34 @@ const BLOCKS: [Block; 11] = [
     block(80, 112, 6, 5, 1),
     block(112, 112, 6, 5, 1),
     block(112, 112, 6, 5, 1),
+    block(112, 192, 6, 5, 2),
+    block(192, 192, 6, 5, 1),
+    block(192, 192, 6, 5, 1),
+    block(192, 192, 6, 5, 1),
+    block(192, 320, 6, 3, 1),
 ];
-const NEXT_BLOCK: Block = block(112, 192, 6, 5, 2);
+/// The gate's features need of this block only the expansion, the last map of stride 16, and of the later ones nothing.
+pub(super) const TEXTURE_BLOCK: usize = 11;
+/// Channels of that expansion.
+pub(super) const TEXTURE_DIM: usize = 672;
+/// Channels of the head convolution, the last map of stride 32.
+pub(super) const SHAPE_DIM: usize = 1280;
 
-/// Returns the graph from bytes to feature maps.
-pub(super) fn build(state: &StateDict, path: &Path) -> Result<Vec<u8>, ModelError> {
-    let mut network = Network { graph: GraphBuilder::inline(NAME), weights: Weights { state, path } };
-    network.declare()?;
-    let mut x = network.stem()?;
+/// Returns the graph from bytes to the feature maps of the gate.
+pub(super) fn build(weights: &dyn Convolutions) -> Result<Vec<u8>, ModelError> {
+    let mut network = Network::new(weights)?;
     let mut taps = Taps::default();
-    for (index, block) in BLOCKS.iter().enumerate() {
-        x = network.bottleneck(index, block, &x, &mut taps)?;
-    }
-    taps.expansions.push(network.expanded(BLOCKS.len(), &NEXT_BLOCK, &x)?);
+    let x = network.blocks(TEXTURE_BLOCK, &mut taps)?;
+    taps.expansions.push(network.expanded(TEXTURE_BLOCK, &BLOCKS[TEXTURE_BLOCK], &x)?);
     network.outputs(&taps);
     network.graph.into_bytes()
 }
 
 /// Tensors that become features: expansions and outputs by block.
 #[derive(Default)]
-struct Taps {
-    expansions: Vec<String>,
-    outputs: Vec<String>,
+pub(super) struct Taps {
+    pub(super) expansions: Vec<String>,
+    pub(super) outputs: Vec<String>,
 }
 
 /// A convolution's place and shape.
@@ -81,12 +83,37 @@ struct Conv<'a> {
     groups: usize,
 }
 
-struct Network<'a> {
-    graph: GraphBuilder,
-    weights: Weights<'a>,
+/// The network under construction.
+pub(super) struct Network<'a> {
+    pub(super) graph: GraphBuilder,
+    weights: &'a dyn Convolutions,
 }
 
-impl Network<'_> {
+impl<'a> Network<'a> {
+    /// Returns the network with its input and constants.
+    pub(super) fn new(weights: &'a dyn Convolutions) -> Result<Self, ModelError> {
+        let mut network = Self { graph: GraphBuilder::inline(NAME), weights };
+        network.declare()?;
+        Ok(network)
+    }
+
+    /// Adds the stem and the first `count` blocks and returns the output of the last.
+    fn blocks(&mut self, count: usize, taps: &mut Taps) -> Result<String, ModelError> {
+        let mut x = self.stem()?;
+        for (index, block) in BLOCKS.iter().enumerate().take(count) {
+            x = self.bottleneck(index, block, &x, taps)?;
+        }
+        Ok(x)
+    }
+
+    /// Adds the whole network and returns its last map of stride 32, `[1, 1280, rows, cols]`.
+    pub(super) fn whole(&mut self, taps: &mut Taps) -> Result<String, ModelError> {
+        let x = self.blocks(BLOCKS.len(), taps)?;
+        let dims = [SHAPE_DIM, 320, 1, 1];
+        let y = self.conv(&x, &Conv { name: "_conv_head", norm: "_bn1", dims, stride: 1, groups: 1 })?;
+        Ok(self.relu6(&y))
+    }
+
     fn declare(&mut self) -> Result<(), ModelError> {
         let [height, width] = [Dim::Named("height"), Dim::Named("width")];
         self.graph.input(INPUT, Element::U8, &[Dim::Fixed(1), height, width, Dim::Fixed(3)]);

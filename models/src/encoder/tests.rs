@@ -90,6 +90,37 @@ fn features_are_those_of_the_reference() {
     }
 }
 
+/// Expectations as above, from the recipe that trains domains.
+#[test]
+fn eyes_see_what_the_recipe_sees() {
+    let opened = (|| {
+        let (bundle, cache) = (Bundle::embedded()?, Cache::locate()?);
+        let engine = OrtEngine::load(&cache.require(&bundle, Role::RuntimeLibrary)?)?;
+        let weights = cache.require(&bundle, Role::EncoderWeights)?;
+        let config = EncoderConfig { resolution_px: 111, ..EncoderConfig::default() };
+        let connector = Connector { weight: vec![0.5; 2 * CELL_DIM], bias: vec![0.0, 1.0] };
+        Eyes::open_published(&engine, &weights, Some(&connector), config)
+    })();
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    if let Err(error) = &opened {
+        eprintln!("skipped: {error}");
+    }
+    let Ok(mut eyes) = opened else { return };
+    let sight = eyes.see(&pattern(0)).unwrap();
+    assert_eq!([sight.cells.rows, sight.cells.cols, sight.cells.dim], [3, 4, CELL_DIM]);
+    let description = [200.4277, -43.8509, 68.8428, 221.0385, 15.7133, 241.874, -136.9854, -56.1125];
+    let cells = [183.0694, -10.9887, -40.7386, 265.5206, -375.7026, 32.2543, 57.0769, 126.5744];
+    for (values, expected) in [(&sight.description, description), (&sight.cells.values, cells)] {
+        for (found, expected) in signed_sums(values).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 0.02, "{found} {expected}");
+        }
+    }
+    let sums: Vec<f32> = sight.cells.values.chunks_exact(CELL_DIM).map(|cell| cell.iter().sum()).collect();
+    for (tokens, sum) in sight.tokens.chunks_exact(2).zip(sums) {
+        assert!((tokens[0] - sum / 2.0).abs() < 1e-2 && (tokens[1] - tokens[0] - 1.0).abs() < 1e-2, "{tokens:?} {sum}");
+    }
+}
+
 #[test]
 fn enrols_frames_and_reports_progress_and_mixed_sizes() {
     let Some(mut encoder) = encoder(96) else { return };
@@ -165,9 +196,9 @@ fn refuses_a_resolution_and_weights_that_cannot_be() {
     }
     let mut state = torch_pickle::StateDict::new();
     let path = Path::new("weights.pth");
-    let error = network::build(&state, path).unwrap_err().to_string();
+    let error = network::build(&Published { state: &state, path }).unwrap_err().to_string();
     assert_eq!(error, "weights.pth: expected _conv_stem.weight of shape [32, 3, 3, 3], found no such tensor");
     state.insert("_conv_stem.weight".to_owned(), torch_pickle::Tensor { dims: vec![1], values: vec![0.0] });
-    let error = network::build(&state, path).unwrap_err().to_string();
+    let error = network::build(&Published { state: &state, path }).unwrap_err().to_string();
     assert!(error.ends_with("found shape [1]"), "{error}");
 }

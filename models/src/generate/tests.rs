@@ -204,6 +204,20 @@ fn follows_a_pattern_and_refuses_what_nothing_satisfies() {
 }
 
 #[test]
+fn writes_one_of_the_texts_to_the_letter() {
+    let tokenizer = Arc::new(tiny());
+    let compiler = GrammarCompiler::new(Arc::clone(&tokenizer)).unwrap();
+    let texts = [r#"{"a":"b c"}"#, r#"{"a":"n.*"}"#].map(str::to_owned);
+    let grammar = compiler.one_of(&texts).unwrap();
+    for (wish, expected) in [("b", &texts[0]), ("n", &texts[1])] {
+        let mut generator = Generator::new(Stubborn::new(&tokenizer, wish), Arc::clone(&tokenizer));
+        let generation = generator.generate(&vec![5].into(), Some(&grammar), greedy(30), &mut &NEVER).unwrap();
+        assert_eq!(&generation.text, expected);
+    }
+    assert!(compiler.one_of(&[]).is_err());
+}
+
+#[test]
 fn looks_closer_at_what_a_grammar_allows_and_at_what_is_asked_for() {
     let tokenizer = Arc::new(tiny());
     let compiler = GrammarCompiler::new(Arc::clone(&tokenizer)).unwrap();

@@ -4,11 +4,11 @@ use crate::product::Matrix;
 
 /// One linear function a class.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Linear {
+pub(crate) struct Linear {
     /// `[classes, dim]`.
-    pub(super) weights: Matrix,
+    pub(crate) weights: Matrix,
     /// `[classes]`.
-    pub(super) bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Linear {
@@ -21,7 +21,7 @@ impl Linear {
     }
 
     /// Returns the logits of `rows`: `[rows, classes]`.
-    pub(super) fn logits(&self, rows: &Matrix) -> Matrix {
+    pub(crate) fn logits(&self, rows: &Matrix) -> Matrix {
         let mut logits = rows.times(&self.weights.transposed());
         for row in 0..logits.rows() {
             logits.row_mut(row).iter_mut().zip(&self.bias).for_each(|(logit, bias)| *logit += bias);
@@ -31,7 +31,7 @@ impl Linear {
 }
 
 /// Returns the logarithms of the probabilities that logits over a temperature stand for.
-pub(super) fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
+pub(crate) fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let scaled: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) / temperature).collect();
     let most = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let total = most + scaled.iter().map(|value| (value - most).exp()).sum::<f64>().ln();

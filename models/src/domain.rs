@@ -1,0 +1,220 @@
+//! A domain: everything that trained eyes need to name what they see in one field of use, in one file.
+//!
+//! The file holds a head over what [`Eyes`] see and the score that tells what the head has never seen; where the published weights of the
+//! encoder were trained on, those; and where the language model is to look, too, a connector to it and low-rank updates for it. The
+//! language model itself is shared by all domains.
+
+mod embedded;
+mod file;
+mod novelty;
+mod speech;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ModelError,
+    decoder::Adapter,
+    encoder::{Connector, Convolutions, EncoderConfig, Eyes, Folded},
+    error::check_finite,
+    head::{Linear, log_softmax},
+    ort_engine::{OrtEngine, SessionConfig},
+    product::Matrix,
+};
+
+use novelty::Novelty;
+pub use speech::Answer;
+
+/// One thing that a domain can name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// Name of the class folder that it was learned from.
+    pub id: String,
+    /// The data set that it was learned from.
+    pub task: String,
+    /// What is seen, for example `tomato leaf`.
+    pub subject: String,
+    /// What is the matter with it, for example `early blight`.
+    pub finding: String,
+    /// Its entry in the knowledge base, where there is one.
+    pub knowledge: Option<String>,
+}
+
+/// What [`Label::finding`] says of what nothing is the matter with.
+pub const HEALTHY: &str = "healthy";
+
+impl Label {
+    /// Returns whether nothing is the matter.
+    pub fn is_good(&self) -> bool {
+        self.finding == HEALTHY
+    }
+
+    /// Returns both in words, for example `tomato leaf: early blight`.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.subject, self.finding)
+    }
+}
+
+/// What a head says of one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion {
+    /// Of each label, in their order; their sum is 1.
+    pub probabilities: Vec<f64>,
+    /// Squared Mahalanobis distance from the pictures of the domain, over that of a middling one of them: about 1 for its own.
+    pub strangeness: f32,
+    /// How seldom a picture of the domain looks as strange to it, in 0..=1; small for what it has never seen.
+    pub familiarity: f64,
+}
+
+impl Opinion {
+    /// Returns the likeliest label by index.
+    pub fn best(&self) -> usize {
+        let probabilities = self.probabilities.iter().enumerate();
+        probabilities.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(index, _)| index)
+    }
+}
+
+/// What lets a language model see by the eyes of a domain.
+#[derive(Debug)]
+struct Tongue {
+    connector: Connector,
+    adapter: Arc<Adapter>,
+}
+
+/// Trained eyes for one field of use.
+#[derive(Debug)]
+pub struct Domain {
+    name: String,
+    question: String,
+    labels: Vec<Label>,
+    resolution_px: u32,
+    head: Linear,
+    temperature: f64,
+    novelty: Novelty,
+    tongue: Option<Tongue>,
+    convolutions: BTreeMap<String, Folded>,
+    /// SHA-256 of the files that it learned from, ascending.
+    learned_from: Vec<[u8; 32]>,
+    sha256: String,
+}
+
+impl Domain {
+    /// Returns the names of the domains in the binary.
+    pub fn embedded() -> impl Iterator<Item = &'static str> {
+        embedded::names()
+    }
+
+    /// Returns the domain of that name in the binary, or the one in the file of that name.
+    ///
+    /// # Errors
+    /// When there is neither, or as [`Self::open`].
+    pub fn find(name: &str) -> Result<Self, ModelError> {
+        let path = Path::new(name);
+        if let Some(bytes) = embedded::bytes(name) {
+            return Self::from_bytes(bytes, path);
+        }
+        if !path.exists() {
+            let known: Vec<&str> = Self::embedded().collect();
+            return Err(ModelError::mismatch("domain", format!("{} or a file", known.join(", ")), format!("{name:?}")));
+        }
+        Self::open(path)
+    }
+
+    /// Returns the domain in the file `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is none: every tensor's size, the labels and every range are checked.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// Returns the domain in `bytes`, which errors call `path`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelError> {
+        file::parse(bytes).map_err(|(expected, found)| ModelError::malformed(path, expected, found))
+    }
+
+    /// Returns its name, for example `crops`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what it can name, in the order of the head's probabilities.
+    pub fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// Returns the SHA-256 of its file, lower-case hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Returns whether the file with this SHA-256 was learned from, be it for the weights or for what was chosen.
+    pub fn has_learned_from(&self, sha256: &[u8; 32]) -> bool {
+        self.learned_from.binary_search(sha256).is_ok()
+    }
+
+    /// Returns whether the eyes see by the published weights of the encoder, and not by weights of the domain's own.
+    pub fn sees_by_published_weights(&self) -> bool {
+        self.convolutions.is_empty()
+    }
+
+    /// Returns whether the language model can look by the domain's eyes, see [`Self::ask`].
+    pub const fn speaks(&self) -> bool {
+        self.tongue.is_some()
+    }
+
+    /// Returns the eyes. `published` is the file of the encoder's published weights, read only where
+    /// [`Self::sees_by_published_weights`].
+    ///
+    /// # Errors
+    /// When a weight is missing or ONNX Runtime refuses.
+    pub fn eyes(&self, engine: &OrtEngine, published: &Path, session: SessionConfig) -> Result<Eyes, ModelError> {
+        let config = EncoderConfig { resolution_px: self.resolution_px, session };
+        let connector = self.tongue.as_ref().map(|tongue| &tongue.connector);
+        if self.sees_by_published_weights() {
+            return Eyes::open_published(engine, published, connector, config);
+        }
+        Eyes::open(engine, self, connector, config)
+    }
+
+    /// Returns what the head says of a frame whose [`crate::Sight::description`] this is.
+    ///
+    /// # Errors
+    /// When the description has another length or holds a number that is not finite.
+    pub fn judge(&self, description: &[f32]) -> Result<Opinion, ModelError> {
+        let dim = self.head.weights.cols();
+        if description.len() != dim {
+            return Err(ModelError::mismatch("description for the head", dim, description.len()));
+        }
+        check_finite("description for the head", "finite numbers", description)?;
+        let logits = self.head.logits(&Matrix::new(description.to_vec(), dim));
+        check_finite("logits of the head", "finite numbers", logits.row(0))?;
+        let probabilities = log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect();
+        let score = self.novelty.score(description);
+        let (strangeness, familiarity) = (self.novelty.strangeness(score), self.novelty.familiarity(score));
+        Ok(Opinion { probabilities, strangeness, familiarity })
+    }
+}
+
+impl Convolutions for Domain {
+    fn folded(&self, conv: &str, _norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
+        let expected = || format!("{conv} of shape {dims:?}");
+        let Some(folded) = self.convolutions.get(conv) else {
+            return Err(ModelError::mismatch("weights of the domain's eyes", expected(), "none"));
+        };
+        if folded.weight.len() == dims.iter().product::<usize>() && folded.bias.len() == dims[0] {
+            return Ok(folded.clone());
+        }
+        let found = format!("{} weights, {} biases", folded.weight.len(), folded.bias.len());
+        Err(ModelError::mismatch("weights of the domain's eyes", expected(), found))
+    }
+}
+
+#[cfg(test)]
+mod tests;

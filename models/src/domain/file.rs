@@ -1,0 +1,178 @@
+//! One file holds one domain: safetensors, see [`crate::tensor_file`]. It is written by `models/training`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::{
+    Calibration,
+    decoder::{Adapter, LayerAdapter, LowRank},
+    encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Folded, check_resolution},
+    hash::sha256,
+    head::{Linear, TEMPERATURES},
+    product::Matrix,
+    tensor_file::{self, Fault, byte_rows, fault, floats},
+};
+
+use super::{Domain, Label, Novelty, Tongue};
+
+/// Names the format; the number changes when old files can no longer be read, or eyes see otherwise.
+const SCHEMA: &str = "loupe.domain/1";
+/// What the names of the encoder's tensors start with.
+const EYES: &str = "eyes.";
+/// What the names of the adapter's tensors start with.
+const LAYERS: &str = "layers.";
+/// Of query, key and value, and of attention's output: a factor down and one up.
+const TENSORS_PER_LAYER: usize = 4;
+/// Fewer scores could never say that a picture is stranger than 1 % of the domain's own.
+const LEAST_SCORES: usize = 100;
+/// The tensor without which a domain does not speak.
+const CONNECTOR: &str = "connector.weight";
+
+/// Everything in the file but the tensors.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    schema: String,
+    domain: String,
+    prompt: String,
+    resolution_px: u32,
+    temperature: f64,
+    labels: Vec<Label>,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
+    let (header, tensors) = tensor_file::parse(bytes, &format!("{SCHEMA} header"))?;
+    let Header { schema, domain, prompt, resolution_px, temperature, labels } = header;
+    if schema != SCHEMA {
+        return Err(fault(format!("schema {SCHEMA}"), format!("{schema:?}")));
+    }
+    if !TEMPERATURES.contains(&temperature) {
+        let expected = format!("temperature in {} to {}", TEMPERATURES.start(), TEMPERATURES.end());
+        return Err(fault(expected, temperature));
+    }
+    check_resolution(resolution_px).map_err(|error| fault("a resolution of the encoder", error))?;
+    if labels.len() < 2 {
+        return Err(fault("2 labels or more", labels.len()));
+    }
+    Ok(Domain {
+        head: head(&tensors, labels.len())?,
+        novelty: novelty(&tensors)?,
+        tongue: tensors.tensor(CONNECTOR).is_ok().then(|| tongue(&tensors)).transpose()?,
+        convolutions: convolutions(&tensors)?,
+        learned_from: learned_from(&tensors)?,
+        name: domain,
+        question: prompt,
+        labels,
+        resolution_px,
+        temperature,
+        sha256: sha256(bytes),
+    })
+}
+
+/// Returns the tensor `name` of this shape.
+fn shaped(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<Vec<f32>, Fault> {
+    let (values, shape) = floats(tensors, name)?;
+    if shape == expected {
+        Ok(values)
+    } else {
+        Err(fault(format!("{name} of shape {expected:?}"), format!("{shape:?}")))
+    }
+}
+
+/// Returns the matrix `name`, of any number of rows from 1.
+fn rows(tensors: &SafeTensors<'_>, name: &str, cols: usize) -> Result<Vec<f32>, Fault> {
+    let (values, shape) = floats(tensors, name)?;
+    match shape.as_slice() {
+        &[rows, found] if rows > 0 && found == cols => Ok(values),
+        _ => Err(fault(format!("{name} of shape [rows, {cols}]"), format!("{shape:?}"))),
+    }
+}
+
+fn head(tensors: &SafeTensors<'_>, labels: usize) -> Result<Linear, Fault> {
+    let weights = shaped(tensors, "head.weight", &[labels, DESCRIPTION_DIM])?;
+    let bias = shaped(tensors, "head.bias", &[labels])?;
+    Ok(Linear { weights: Matrix::new(weights, DESCRIPTION_DIM), bias })
+}
+
+fn novelty(tensors: &SafeTensors<'_>) -> Result<Novelty, Fault> {
+    let directions = Matrix::new(rows(tensors, "novelty.directions", DESCRIPTION_DIM)?, DESCRIPTION_DIM);
+    let positive = |name: &str, shape: &[usize]| {
+        let values = shaped(tensors, name, shape)?;
+        match values.iter().find(|value| **value < f32::MIN_POSITIVE) {
+            Some(value) => Err(fault(format!("numbers above 0 in {name}"), value)),
+            None => Ok(values),
+        }
+    };
+    let (mut scores, _) = floats(tensors, "novelty.scores")?;
+    if scores.len() < LEAST_SCORES {
+        return Err(fault(format!("{LEAST_SCORES} numbers or more in novelty.scores"), scores.len()));
+    }
+    scores.sort_unstable_by(f32::total_cmp);
+    let middle = scores[scores.len() / 2];
+    if middle <= 0.0 {
+        return Err(fault("numbers above 0 in novelty.scores", middle));
+    }
+    Ok(Novelty {
+        scale: positive("novelty.scale", &[DESCRIPTION_DIM])?,
+        mean: shaped(tensors, "novelty.mean", &[DESCRIPTION_DIM])?,
+        variances: positive("novelty.variances", &[directions.rows()])?,
+        rest_variance: positive("novelty.rest_variance", &[1])?[0],
+        directions,
+        middle,
+        calibration: Calibration::new(scores).map_err(|error| fault("scores in novelty.scores", error))?,
+    })
+}
+
+fn tongue(tensors: &SafeTensors<'_>) -> Result<Tongue, Fault> {
+    let connector = connector(tensors)?;
+    let adapter = Arc::new(adapter(tensors, connector.bias.len())?);
+    Ok(Tongue { connector, adapter })
+}
+
+fn connector(tensors: &SafeTensors<'_>) -> Result<Connector, Fault> {
+    let weight = rows(tensors, CONNECTOR, CELL_DIM)?;
+    let bias = shaped(tensors, "connector.bias", &[weight.len() / CELL_DIM])?;
+    Ok(Connector { weight, bias })
+}
+
+/// Returns the updates of all layers that are there, without a gap; how many there must be and how wide they are is for the decoder to
+/// say.
+fn adapter(tensors: &SafeTensors<'_>, hidden: usize) -> Result<Adapter, Fault> {
+    let count = tensors.names().iter().filter(|name| name.starts_with(LAYERS)).count();
+    if count == 0 || !count.is_multiple_of(TENSORS_PER_LAYER) {
+        return Err(fault(format!("{TENSORS_PER_LAYER} tensors {LAYERS}* for each layer"), count));
+    }
+    let layers = (0..count / TENSORS_PER_LAYER).map(|layer| {
+        Ok(LayerAdapter {
+            query_key_value: low_rank(tensors, &format!("{LAYERS}{layer}.qkv"), hidden)?,
+            attention_output: low_rank(tensors, &format!("{LAYERS}{layer}.output"), hidden)?,
+        })
+    });
+    Ok(Adapter { layers: layers.collect::<Result<_, Fault>>()? })
+}
+
+fn learned_from(tensors: &SafeTensors<'_>) -> Result<Vec<[u8; 32]>, Fault> {
+    let mut hashes = byte_rows(tensors, "learned_from")?;
+    hashes.sort_unstable();
+    Ok(hashes)
+}
+
+fn low_rank(tensors: &SafeTensors<'_>, name: &str, inputs: usize) -> Result<LowRank, Fault> {
+    let down = rows(tensors, &format!("{name}.down"), inputs)?;
+    let rank = down.len() / inputs;
+    let up = rows(tensors, &format!("{name}.up"), rank)?;
+    LowRank::new((inputs, up.len() / rank), down, &up)
+        .map_err(|error| fault(format!("a low-rank update in {name}"), error))
+}
+
+fn convolutions(tensors: &SafeTensors<'_>) -> Result<BTreeMap<String, Folded>, Fault> {
+    let names = tensors.names().into_iter();
+    let convolutions = names.filter_map(|name| name.strip_prefix(EYES)?.strip_suffix(".weight")).map(|name| {
+        let (weight, _) = floats(tensors, &format!("{EYES}{name}.weight"))?;
+        let (bias, _) = floats(tensors, &format!("{EYES}{name}.bias"))?;
+        Ok((name.to_owned(), Folded { weight, bias }))
+    });
+    convolutions.collect()
+}

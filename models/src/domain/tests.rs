@@ -1,0 +1,171 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::{
+    encoder::{CELL_DIM, DESCRIPTION_DIM},
+    tensor_file::{self, Tensor},
+};
+
+const HIDDEN: usize = 4;
+
+/// Returns numbers between -1 and 1 that differ.
+fn numbers(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 37) % 199) as f32 / 99.5 - 1.0).collect()
+}
+
+fn header() -> serde_json::Value {
+    let label = |finding: &str| serde_json::json!({"id": finding, "task": "leaves", "subject": "oak leaf", "finding": finding, "knowledge": null});
+    serde_json::json!({
+        "schema": "loupe.domain/1",
+        "domain": "oaks",
+        "prompt": "What does the picture show?",
+        "resolution_px": 224,
+        "temperature": 1.5,
+        "labels": [label("healthy"), label("mildew")],
+    })
+}
+
+/// Returns the scores 0.02, 0.04, ... 2.
+fn scores() -> Vec<f32> {
+    (1..=100).map(|i| i as f32 * 0.02).collect()
+}
+
+/// Returns the tensors of a domain whose head looks at the first number of a description alone, and whose Gaussian is round.
+fn tensors() -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
+    let mut weight = vec![0.0; 2 * DESCRIPTION_DIM];
+    weight[DESCRIPTION_DIM] = 3.0;
+    let mut direction = vec![0.0; DESCRIPTION_DIM];
+    direction[0] = 1.0;
+    vec![
+        ("head.weight", vec![2, DESCRIPTION_DIM], weight),
+        ("head.bias", vec![2], vec![0.0, -1.5]),
+        ("novelty.scale", vec![DESCRIPTION_DIM], vec![2.0; DESCRIPTION_DIM]),
+        ("novelty.mean", vec![DESCRIPTION_DIM], vec![0.0; DESCRIPTION_DIM]),
+        ("novelty.directions", vec![1, DESCRIPTION_DIM], direction),
+        ("novelty.variances", vec![1], vec![4.0]),
+        ("novelty.rest_variance", vec![1], vec![0.25]),
+        ("novelty.scores", vec![100], scores()),
+        ("connector.weight", vec![HIDDEN, CELL_DIM], numbers(HIDDEN * CELL_DIM)),
+        ("connector.bias", vec![HIDDEN], numbers(HIDDEN)),
+        ("layers.0.qkv.down", vec![2, HIDDEN], numbers(2 * HIDDEN)),
+        ("layers.0.qkv.up", vec![8, 2], numbers(16)),
+        ("layers.0.output.down", vec![2, HIDDEN], numbers(2 * HIDDEN)),
+        ("layers.0.output.up", vec![HIDDEN, 2], numbers(2 * HIDDEN)),
+    ]
+}
+
+/// Returns what becomes of a domain's file with this header and these tensors.
+fn opened(header: &serde_json::Value, tensors: Vec<(&str, Vec<usize>, Vec<f32>)>) -> Result<Domain, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("oaks.safetensors");
+    let tensors: Vec<Tensor> =
+        tensors.into_iter().map(|(name, shape, values)| Tensor::shaped(name.to_owned(), shape, &values)).collect();
+    let hashes = Tensor::byte_rows("learned_from".to_owned(), &[[9; 32], [7; 32]]);
+    let tensors: Vec<Tensor> = tensors.into_iter().chain([hashes]).collect();
+    tensor_file::save(&path, header, &tensors).unwrap();
+    Domain::open(&path).map_err(|error| error.to_string().replace(&format!("{}: ", path.display()), ""))
+}
+
+fn description(first: f32, second: f32) -> Vec<f32> {
+    let mut description = vec![0.0; DESCRIPTION_DIM];
+    (description[0], description[1]) = (first, second);
+    description
+}
+
+#[test]
+fn a_head_names_and_says_how_sure_it_is() {
+    let domain = opened(&header(), tensors()).unwrap();
+    let opinion = domain.judge(&description(1.0, 0.0)).unwrap();
+    // Logits 0 and 3 * 1 - 1.5, over the temperature 1.5.
+    let expected = 1.0 / (1.0 + (-1.0_f64).exp());
+    assert!((opinion.probabilities[1] - expected).abs() < 1e-6, "{opinion:?}");
+    assert!((opinion.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    assert_eq!((opinion.best(), domain.labels()[1].text()), (1, "oak leaf: mildew".to_owned()));
+    assert!(domain.labels()[0].is_good() && !domain.labels()[1].is_good());
+    assert!(domain.sees_by_published_weights() && domain.speaks());
+    assert!(domain.has_learned_from(&[7; 32]) && !domain.has_learned_from(&[8; 32]));
+}
+
+#[test]
+fn familiarity_is_the_share_of_known_pictures_that_are_stranger() {
+    let domain = opened(&header(), tensors()).unwrap();
+    let familiarity = |first, second| domain.judge(&description(first, second)).unwrap().familiarity;
+    // Along the direction: (1 / 2)^2 / 4 = 0.0625, below all scores but three.
+    assert!((familiarity(1.0, 0.0) - 98.0 / 101.0).abs() < 1e-9);
+    // Across it: (0.99 / 2)^2 / 0.25 = 0.98, below about half of them.
+    assert!((familiarity(0.0, 0.99) - 53.0 / 101.0).abs() < 0.011, "{}", familiarity(0.0, 0.99));
+    assert!((familiarity(0.0, 9.0) - 1.0 / 101.0).abs() < 1e-9);
+    let opinion = domain.judge(&description(0.0, 1.0)).unwrap();
+    assert!((opinion.strangeness - 1.0 / 1.02).abs() < 1e-4, "{opinion:?}");
+}
+
+#[test]
+fn refuses_descriptions_that_are_none() {
+    let domain = opened(&header(), tensors()).unwrap();
+    let error = domain.judge(&[0.0; 3]).unwrap_err().to_string();
+    assert_eq!(error, format!("description for the head: expected {DESCRIPTION_DIM}, found 3"));
+    assert!(domain.judge(&description(f32::NAN, 0.0)).is_err());
+}
+
+#[test]
+fn refuses_files_that_do_not_fit_together() {
+    let changed = |key: &str, value: serde_json::Value| {
+        let mut header = header();
+        header[key] = value;
+        opened(&header, tensors()).unwrap_err()
+    };
+    assert_eq!(changed("schema", "loupe.domain/9".into()), "expected schema loupe.domain/1, found \"loupe.domain/9\"");
+    assert!(changed("temperature", 0.0.into()).starts_with("expected temperature in"));
+    assert!(changed("labels", serde_json::json!([])).starts_with("expected 2 labels or more, found 0"));
+    for missing in 0..tensors().len() {
+        let mut rest = tensors();
+        let (name, ..) = rest.remove(missing);
+        // Without a connector the domain does not speak.
+        let is_optional = name == "connector.weight";
+        assert_eq!(opened(&header(), rest).is_ok(), is_optional, "without {name}");
+    }
+    let error = |index: usize, values: Vec<f32>, shape: Vec<usize>| {
+        let mut tensors = tensors();
+        tensors[index] = (tensors[index].0, shape, values);
+        opened(&header(), tensors).unwrap_err()
+    };
+    assert!(error(0, vec![0.0; 6], vec![2, 3]).contains("head.weight of shape [2, 5136], found [2, 3]"));
+    assert!(error(6, vec![0.0], vec![1]).contains("numbers above 0 in novelty.rest_variance"));
+    assert!(error(7, vec![f32::NAN], vec![1]).contains("novelty.scores"));
+    assert!(error(7, vec![1.0; 99], vec![99]).contains("100 numbers or more in novelty.scores, found 99"));
+    assert!(error(11, vec![0.0; 9], vec![3, 3]).contains("layers.0.qkv.up"));
+}
+
+#[test]
+fn convolutions_are_looked_up_by_name_and_size() {
+    let mut tensors = tensors();
+    tensors.push(("eyes._conv_head.weight", vec![2, 3, 1, 1], numbers(6)));
+    tensors.push(("eyes._conv_head.bias", vec![2], numbers(2)));
+    let domain = opened(&header(), tensors).unwrap();
+    assert!(!domain.sees_by_published_weights());
+    assert_eq!(domain.folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap().weight, numbers(6));
+    assert!(domain.folded("_conv_head", "_bn1", [2, 4, 1, 1]).is_err());
+    let error = domain.folded("_conv_stem", "_bn0", [32, 3, 3, 3]).unwrap_err().to_string();
+    assert_eq!(error, "weights of the domain's eyes: expected _conv_stem of shape [32, 3, 3, 3], found none");
+}
+
+#[test]
+fn an_answer_is_one_line_of_json_in_the_order_it_was_trained_in() {
+    let domain = opened(&header(), tensors()).unwrap();
+    assert_eq!(domain.labels()[1].answer(), r#"{"subject":"oak leaf","finding":"mildew"}"#);
+    let missing = PathBuf::from("nowhere.safetensors");
+    assert!(Domain::open(&missing).unwrap_err().to_string().starts_with("nowhere.safetensors"));
+}
+
+#[test]
+fn the_domains_in_the_binary_are_whole() {
+    for name in Domain::embedded() {
+        let domain = Domain::find(name).unwrap();
+        assert_eq!(domain.name(), name);
+        let texts: std::collections::BTreeSet<String> = domain.labels().iter().map(Label::answer).collect();
+        assert_eq!(texts.len(), domain.labels().len(), "{name}: every label has an answer of its own");
+        let opinion = domain.judge(&vec![0.0; DESCRIPTION_DIM]).unwrap();
+        assert!(opinion.familiarity < 0.01, "{name}: a picture of nothing is strange: {opinion:?}");
+    }
+    assert_eq!(Domain::embedded().collect::<Vec<_>>(), ["crops", "factory"]);
+}

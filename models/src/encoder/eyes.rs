@@ -1,0 +1,94 @@
+use std::path::Path;
+
+use cameras::{Frame, Size};
+use ort::{session::Session, value::Tensor};
+
+use crate::{
+    FeatureMap, ModelError,
+    error::check_finite,
+    ort_engine::{OrtEngine, runtime},
+    torch_pickle,
+};
+
+use super::{
+    Connector, EncoderConfig, check_resolution, feature_map,
+    folding::{Convolutions, Published},
+    network::INPUT,
+    scaling::{area, input_size, magnification, scaled},
+    sight,
+};
+
+/// What the whole network sees of one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// `[5136]`: means and deviations of every channel over the frame, what heads judge by.
+    pub description: Vec<f32>,
+    /// `[rows, cols, 3968]`, one cell for 32 x 32 pixels of input: textures of its four quarters, then shapes.
+    pub cells: FeatureMap,
+    /// `[rows * cols, hidden]`: the cells as a language model reads them; empty without a connector.
+    pub tokens: Vec<f32>,
+}
+
+/// The whole vision network of one domain, for its head and its language adapter. Owned by one thread.
+#[derive(Debug)]
+pub struct Eyes {
+    session: Session,
+    resolution_px: u32,
+    has_tokens: bool,
+}
+
+impl Eyes {
+    /// Returns the network with these weights.
+    ///
+    /// # Errors
+    /// When a weight is missing, the resolution is out of range, or ONNX Runtime refuses.
+    pub(crate) fn open(
+        engine: &OrtEngine,
+        weights: &dyn Convolutions,
+        connector: Option<&Connector>,
+        config: EncoderConfig,
+    ) -> Result<Self, ModelError> {
+        check_resolution(config.resolution_px)?;
+        let session = engine.session_from_bytes(&sight::build(weights, connector)?, config.session)?;
+        Ok(Self { session, resolution_px: config.resolution_px, has_tokens: connector.is_some() })
+    }
+
+    /// Returns the network with the published weights in the file `weights`.
+    ///
+    /// # Errors
+    /// When the file is not that network, or as [`Self::open`].
+    pub(crate) fn open_published(
+        engine: &OrtEngine,
+        weights: &Path,
+        connector: Option<&Connector>,
+        config: EncoderConfig,
+    ) -> Result<Self, ModelError> {
+        let state = torch_pickle::read(weights)?;
+        Self::open(engine, &Published { state: &state, path: weights }, connector, config)
+    }
+
+    /// Returns the size that a frame is scaled to: about the resolution squared, its aspect kept, in steps of 32 pixels.
+    pub fn input_size(&self, frame: Size) -> Size {
+        input_size(self.resolution_px, frame, magnification(self.resolution_px, area(frame)))
+    }
+
+    /// Returns what is seen of one frame.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails or a number is not finite.
+    pub fn see(&mut self, frame: &Frame) -> Result<Sight, ModelError> {
+        let picture = scaled(frame, self.input_size(frame.size()));
+        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
+        let input = Tensor::from_array((shape, picture.into_raw())).map_err(runtime("making the eyes' input"))?;
+        let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("seeing a frame"))?;
+        let output = |name: &str| {
+            let (shape, values) =
+                outputs[name].try_extract_tensor::<f32>().map_err(runtime("reading what was seen"))?;
+            check_finite("what was seen", "finite numbers", values)?;
+            Ok::<_, ModelError>((shape.to_vec(), values.to_vec()))
+        };
+        let (shape, cells) = output(sight::CELLS)?;
+        let tokens = if self.has_tokens { output(sight::TOKENS)?.1 } else { Vec::new() };
+        Ok(Sight { description: output(sight::DESCRIPTION)?.1, cells: feature_map(&shape, &cells)?, tokens })
+    }
+}

@@ -1,0 +1,102 @@
+//! The graph of the whole network: from bytes to what heads and the language model see.
+
+use crate::{
+    ModelError,
+    onnx::{Dim, Element, GraphBuilder, Node},
+};
+
+use super::{
+    folding::Convolutions,
+    network::{Network, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Taps},
+};
+
+/// Sides of a cell of the coarsest map, in cells of the texture map.
+const SHUFFLE: usize = 2;
+/// Numbers that describe one cell of sight: four cells of texture and one of shape.
+pub const CELL_DIM: usize = SHUFFLE * SHUFFLE * TEXTURE_DIM + SHAPE_DIM;
+
+/// Channels of the maps that describe a frame, see [`described`].
+const DESCRIBED_CHANNELS: usize = 144 + 240 + 40 + 80 + 112 + TEXTURE_DIM + SHAPE_DIM;
+/// Numbers that describe a frame: of each of those channels the mean and the deviation.
+pub const DESCRIPTION_DIM: usize = 2 * DESCRIBED_CHANNELS;
+
+/// Names of the outputs.
+pub(super) const DESCRIPTION: &str = "description";
+pub(super) const CELLS: &str = "cells";
+pub(super) const TOKENS: &str = "tokens";
+
+/// A linear layer from the cells of sight to the embeddings of a language model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connector {
+    /// `[hidden, 3968]`, row-major; see [`CELL_DIM`].
+    pub weight: Vec<f32>,
+    /// `[hidden]`.
+    pub bias: Vec<f32>,
+}
+
+/// Returns the graph from bytes to a description `[1, 5136]`, cells `[1, rows, cols, 3968]`, and tokens `[1, rows, cols, hidden]` where
+/// there is a connector.
+pub(super) fn build(weights: &dyn Convolutions, connector: Option<&Connector>) -> Result<Vec<u8>, ModelError> {
+    let mut network = Network::new(weights)?;
+    let mut taps = Taps::default();
+    let shape = network.whole(&mut taps)?;
+    let texture = &taps.expansions[TEXTURE_BLOCK];
+    // Pixel shuffle, as SmolVLM's connector does it: four neighbours become one cell, row by row.
+    let shuffle = Node::new("SpaceToDepth", &[texture.as_str()], &["shuffled"]);
+    network.graph.node(shuffle.size("blocksize", SHUFFLE));
+    network.graph.node(Node::new("Concat", &["shuffled", shape.as_str()], &["joined"]).int("axis", 1));
+    // CHW -> HWC
+    network.graph.node(Node::new("Transpose", &["joined"], &[CELLS]).ints("perm", &[0, 2, 3, 1]));
+    let dims = |dim| [Dim::Fixed(1), Dim::Named("rows"), Dim::Named("cols"), Dim::Fixed(dim)];
+    network.graph.output(CELLS, Element::F32, &dims(CELL_DIM));
+    describe(&mut network, &described(&taps, &shape))?;
+    if let Some(Connector { weight, bias }) = connector {
+        let hidden = bias.len();
+        network.graph.constant_f32("connector.weight", &[CELL_DIM, hidden], &transposed(weight))?;
+        network.graph.constant_f32("connector.bias", &[hidden], bias)?;
+        network.graph.node(Node::new("MatMul", &[CELLS, "connector.weight"], &["projected"]));
+        network.graph.node(Node::new("Add", &["projected", "connector.bias"], &[TOKENS]));
+        network.graph.output(TOKENS, Element::F32, &dims(hidden));
+    }
+    network.graph.into_bytes()
+}
+
+/// Returns the maps that describe a frame, finest first: those of the gate, and shapes.
+fn described<'a>(taps: &'a Taps, shape: &'a str) -> [&'a str; 7] {
+    let Taps { expansions, outputs } = taps;
+    [&expansions[3], &expansions[5], &outputs[4], &outputs[7], &outputs[10], &expansions[TEXTURE_BLOCK], shape]
+}
+
+/// Adds the description: over all cells, the means of every channel of every map, then the deviations.
+fn describe(network: &mut Network<'_>, maps: &[&str]) -> Result<(), ModelError> {
+    let graph = &mut network.graph;
+    graph.constant_i64("cells.axes", &[2], &[2, 3])?;
+    let mean = |graph: &mut GraphBuilder, of: &str| {
+        let name = format!("{of}.mean");
+        graph.node(Node::new("ReduceMean", &[of, "cells.axes"], &[name.as_str()]).int("keepdims", 0));
+        name
+    };
+    let (mut means, mut deviations) = (Vec::new(), Vec::new());
+    for map in maps {
+        let [square, mean_square, variance, above, deviation] =
+            ["square", "mean_square", "variance", "above", "deviation"].map(|part| format!("{map}.{part}"));
+        let average = mean(graph, map);
+        graph.node(Node::new("Mul", &[*map, map], &[square.as_str()]));
+        let average_square = mean(graph, &square);
+        graph.node(Node::new("Mul", &[average.as_str(), &average], &[mean_square.as_str()]));
+        graph.node(Node::new("Sub", &[average_square, mean_square], &[variance.as_str()]));
+        // Rounding makes the variance of a channel that never changes less than nothing.
+        graph.node(Node::new("Relu", &[variance], &[above.as_str()]));
+        graph.node(Node::new("Sqrt", &[above], &[deviation.as_str()]));
+        means.push(average);
+        deviations.push(deviation);
+    }
+    means.extend(deviations);
+    graph.node(Node::new("Concat", &means, &[DESCRIPTION]).int("axis", 1));
+    graph.output(DESCRIPTION, Element::F32, &[Dim::Fixed(1), Dim::Fixed(DESCRIPTION_DIM)]);
+    Ok(())
+}
+
+fn transposed(weight: &[f32]) -> Vec<f32> {
+    crate::matrix::transposed(weight, CELL_DIM)
+}
