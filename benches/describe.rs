@@ -12,7 +12,7 @@ use models::{
 use pipeline::{
     describe::{Describer, ModelAuthor},
     findings::findings,
-    knowledge::Knowledge,
+    knowledge::{Crops, Knowledge},
     stage::{Describe as _, Suspect},
 };
 
@@ -82,13 +82,18 @@ fn describe(group: &mut BenchmarkGroup<'_, WallTime>, model: LanguageModel) -> a
     let knowledge = Knowledge::embedded()?;
     let frame = golden(0, SIDE_PX);
     let readings: Vec<_> = (0..SUSPECTS).map(reading).collect();
-    let found: Vec<_> = readings.iter().map(|reading| findings(reading, frame.size(), Some(&knowledge))).collect();
-    let mut describer = Describer::new(Knowledge::embedded()?, Some(Box::new(ModelAuthor::new(model))));
+    let found: Vec<_> =
+        readings.iter().map(|reading| findings(reading, (frame.size(), None), Some(&knowledge))).collect();
+    let mut describer =
+        Describer::new((Knowledge::embedded()?, Crops::embedded()?), Some(Box::new(ModelAuthor::new(model))));
     let suspects: Vec<_> =
         readings.iter().zip(&found).map(|(reading, found)| suspect(&frame, reading, &found.defects)).collect();
     for suspect in &suspects {
         let description = describer.describe(suspect).map_err(anyhow::Error::from_boxed)?;
-        anyhow::ensure!(description.tokens_out > 0, "description: expected one by the model, found the plain sentence");
+        anyhow::ensure!(
+            description.description.tokens_out > 0,
+            "description: expected one by the model, found the plain sentence"
+        );
     }
     let mut turns = suspects.iter().cycle();
     group.bench_function("one description", |b| {
@@ -98,7 +103,7 @@ fn describe(group: &mut BenchmarkGroup<'_, WallTime>, model: LanguageModel) -> a
 }
 
 fn suspect<'a>(frame: &'a Frame, reading: &'a GateReading, defects: &'a [pipeline::report::Defect]) -> Suspect<'a> {
-    Suspect { station: "bench", frame, reading, defects, time_left: None }
+    Suspect { station: "bench", frame, reading: Some(reading), seen: None, sure_from: 0.6, defects, time_left: None }
 }
 
 /// Returns a reading with one region; place, size, score and name differ with `index`.

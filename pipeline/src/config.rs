@@ -10,6 +10,7 @@ use models::hash::sha256;
 
 use crate::{
     check::QualityLimits,
+    diagnosis::EyesSource,
     evidence::EvidencePolicy,
     home::{Home, StationName},
     policy::Policy,
@@ -23,7 +24,7 @@ mod raw;
 mod resolve;
 
 pub use error::ConfigError;
-pub use raw::{Device, RawConfig, RawData, RawDeadline, RawModels, RawPolicy, RawStation};
+pub use raw::{Device, RawConfig, RawData, RawDeadline, RawEyes, RawModels, RawPolicy, RawStation};
 
 /// Variables of the environment that start with this override the file.
 pub const OVERRIDE_PREFIX: &str = "LOUPE__";
@@ -56,6 +57,8 @@ pub struct StationConfig {
     pub camera: CameraConfig,
     /// The name under which its good parts are enrolled.
     pub reference: StationName,
+    /// Its trained eyes, if it has any.
+    pub eyes: Option<EyesSource>,
     /// What happens to frames that come too fast.
     pub overload: Overload,
     /// What a picture must offer to be judged.

@@ -1,5 +1,5 @@
-//! Describe: puts what the gate measured into words. The language model sees no pixels, so it may choose only how something is
-//! said: a grammar made from the facts holds every number, place and name that it can write, and what it wrote is checked
+//! Describe: puts what the gate measured and what trained eyes saw into words. About measurements the language model may choose only
+//! how something is said: a grammar made from the facts holds every number, place and name that it can write, and what it wrote is checked
 //! against the facts again. Causes and actions come from the knowledge base, never from the model.
 
 use std::{
@@ -7,36 +7,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use models::hash::sha256;
+use models::{GateReading, hash::sha256};
 use serde::Deserialize;
 
 use crate::{
     findings::UNKNOWN_ANOMALY,
-    knowledge::{Entry, Knowledge},
+    knowledge::{Crops, Entry, Knowledge},
     report::Description,
-    stage::{Describe, StageError, Suspect},
+    stage::{Describe, StageError, Suspect, Words},
 };
 
 mod author;
 mod check;
+mod diagnosed;
 mod facts;
 mod model_author;
 mod phrases;
 
-pub use author::{Author, Order, Written};
+pub use author::{Author, Looked, Order, Written};
 use facts::Facts;
 pub use model_author::ModelAuthor;
 use phrases::Phrases;
 
 /// The kinds of defect whose causes and actions a report lists, strongest first; more would bury the first.
 const KINDS_MAX: usize = 2;
+/// What remains of the slowest look when a frame had no time for one.
+const PATIENCE: f64 = 0.9;
 const SYSTEM: &str = "You write short inspection notes for factory operators. State only the facts you are given.";
 
 /// Describes suspect frames with the knowledge base and, where there is one, a language model.
 pub struct Describer {
     knowledge: Knowledge,
+    crops: Crops,
     author: Option<Box<dyn Author>>,
     slowest: Duration,
+    slowest_look: Duration,
     rejected: u64,
 }
 
@@ -54,8 +59,8 @@ impl std::fmt::Debug for Describer {
 
 impl Describer {
     /// Returns a describer; without an author the first of each choice of words is taken.
-    pub fn new(knowledge: Knowledge, author: Option<Box<dyn Author>>) -> Self {
-        Self { knowledge, author, slowest: Duration::ZERO, rejected: 0 }
+    pub fn new((knowledge, crops): (Knowledge, Crops), author: Option<Box<dyn Author>>) -> Self {
+        Self { knowledge, crops, author, slowest: Duration::ZERO, slowest_look: Duration::ZERO, rejected: 0 }
     }
 
     /// Returns how many texts of the author were replaced by the plain sentence because they did not hold to the facts.
@@ -89,8 +94,50 @@ impl Describer {
 }
 
 impl Describe for Describer {
-    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Description, StageError> {
-        let facts = Facts::of(suspect);
+    fn looks(&self) -> bool {
+        self.author.is_some()
+    }
+
+    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Words, StageError> {
+        let started = Instant::now();
+        let looked = self.look(suspect);
+        let books = (&self.knowledge, &self.crops);
+        let seen = suspect
+            .seen
+            .map(|seen| diagnosed::description(books, (&seen.diagnosis, suspect.sure_from), looked.as_ref()));
+        let left = suspect.time_left.map(|left| left.saturating_sub(started.elapsed()));
+        let measured = suspect
+            .reading
+            .map(|reading| self.measured(&Suspect { time_left: left, ..*suspect }, reading))
+            .transpose()?;
+        let description = match (measured, seen) {
+            (Some(measured), Some(seen)) => diagnosed::joined(measured, seen),
+            (Some(description), None) | (None, Some(description)) => description,
+            (None, None) => return Err("nothing was measured or seen".into()),
+        };
+        Ok(Words { description, named: looked.map(|looked| looked.named) })
+    }
+}
+
+impl Describer {
+    /// Returns what the author sees of the picture itself, when there are eyes for it, there is time, and it can.
+    fn look(&mut self, suspect: &Suspect<'_>) -> Option<Looked> {
+        let glimpse = suspect.seen.and_then(|seen| seen.glimpse.as_ref())?;
+        let author = self.author.as_mut()?;
+        if suspect.time_left.is_some_and(|left| left < self.slowest_look) {
+            // One slow look must not end all looking.
+            self.slowest_look = self.slowest_look.mul_f64(PATIENCE);
+            return None;
+        }
+        let started = Instant::now();
+        let looked = author.look(glimpse).inspect_err(|error| tracing::warn!(%error, "the language model saw nothing"));
+        self.slowest_look = self.slowest_look.max(started.elapsed());
+        looked.ok().flatten()
+    }
+
+    /// Returns the words for what a gate measured.
+    fn measured(&mut self, suspect: &Suspect<'_>, reading: &GateReading) -> Result<Description, StageError> {
+        let facts = Facts::of(suspect, reading);
         let kinds = kinds(&self.knowledge, suspect);
         let phrases = Phrases::of(&facts, kinds.first().copied(), &self.knowledge);
         let order = Order { system: SYSTEM.to_owned(), user: facts.prompt(), pattern: phrases.pattern() };

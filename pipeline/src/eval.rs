@@ -18,6 +18,7 @@ mod summary;
 pub use error::EvalError;
 pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
 pub use journal::Journal;
+pub(crate) use layout::GOOD_NAMES;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
 pub use summary::{ClassRow, Latency, Metrics, SCHEMA, Subject};

@@ -20,11 +20,17 @@ pub struct Findings {
     pub proposed: Option<Disposition>,
 }
 
-/// Returns what `reading` found in a frame of size `size`, with names, severity and proposals from `catalogue`.
-pub fn findings(reading: &GateReading, size: Size, catalogue: Option<&dyn Catalogue>) -> Findings {
+/// Returns what `reading` found in a frame of this size, with names, severity and proposals from `catalogue`. Regions that the gate
+/// has no name for get that of `code`, where trained eyes have named the part.
+pub fn findings(
+    reading: &GateReading,
+    (size, code): (Size, Option<&str>),
+    catalogue: Option<&dyn Catalogue>,
+) -> Findings {
     let mut findings = Findings::default();
     let mut worst = 0;
     for region in &reading.regions {
+        let region = &Region { code: region.code.clone().or_else(|| code.map(str::to_owned)), ..region.clone() };
         let known = known(region, catalogue);
         let rank = rank(known.severity);
         if rank > worst && known.disposition.is_some() {
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn names_defects_and_proposes_for_the_worst() {
         let reading = reading(vec![region(Some("stain"), 0), region(Some("crack"), 45), region(None, 90)], 1.5);
-        let findings = findings(&reading, Size::new(100, 100), Some(&Steel));
+        let findings = findings(&reading, (Size::new(100, 100), None), Some(&Steel));
         assert_eq!(findings.proposed, Some(Disposition::Scrap));
         let names: Vec<_> =
             findings.defects.iter().map(|defect| (defect.code.as_str(), defect.label.as_str())).collect();
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn strength_stays_a_number() {
-        let findings = findings(&reading(vec![region(None, 0)], 0.0), Size::new(100, 100), None);
+        let findings = findings(&reading(vec![region(None, 0)], 0.0), (Size::new(100, 100), None), None);
         assert!(findings.defects[0].strength.is_finite());
     }
 

@@ -6,6 +6,7 @@
 
 mod card;
 mod charts;
+mod domain_evaluation;
 mod error;
 mod evaluation;
 mod features;
@@ -16,6 +17,9 @@ mod parts;
 mod table;
 mod training;
 
+pub use domain_evaluation::{
+    DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
+};
 pub use error::HeadError;
 pub use evaluation::{Evaluation, evaluate};
 pub use folders::{Part, Picture, read};

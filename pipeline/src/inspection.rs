@@ -15,7 +15,8 @@ use crate::{
     ledger::{DropReason, Ticket},
     policy::Policy,
     queue::Overload,
-    report::{DecidedBy, Description, ImageQuality, ModelUse, Timing},
+    report::{DecidedBy, Description, Diagnosis, ImageQuality, ModelUse, Timing},
+    stage::Seen,
 };
 
 /// What every frame of one station has in common.
@@ -27,6 +28,10 @@ pub(crate) struct StationInfo {
     pub(crate) overload: Overload,
     pub(crate) policy: Policy,
     pub(crate) calibration: Option<Calibration>,
+    /// The models behind the station's trained eyes; empty where it has none.
+    pub(crate) eyes: Vec<ModelUse>,
+    /// Whether a diagnosis by eyes that speak needs the language model's word.
+    pub(crate) must_agree: bool,
 }
 
 /// What is said about the enrolled reference in every report.
@@ -81,6 +86,8 @@ pub(crate) struct Inspection {
     pub(crate) captured: Arc<Captured>,
     pub(crate) quality: Option<ImageQuality>,
     pub(crate) reading: Option<GateReading>,
+    /// What trained eyes saw.
+    pub(crate) seen: Option<Seen>,
     pub(crate) findings: Findings,
     pub(crate) description: Option<Description>,
     /// Why there is no description although the frame is suspect.
@@ -111,6 +118,7 @@ impl Inspection {
             captured,
             quality: None,
             reading: None,
+            seen: None,
             findings: Findings::default(),
             description: None,
             undescribed: None,
@@ -175,6 +183,24 @@ impl Inspection {
 
     pub(crate) fn is_suspect(&self) -> bool {
         self.reading.as_ref().is_some_and(GateReading::is_suspect)
+    }
+
+    /// Returns whether there is something to put into words.
+    pub(crate) fn needs_words(&self) -> bool {
+        self.is_suspect() || self.recognised().is_some_and(|seen| seen.glimpse.is_some() || !seen.diagnosis.is_good)
+    }
+
+    /// Returns what trained eyes saw, unless it is nothing that they know: about that there is nothing to say.
+    pub(crate) fn recognised(&self) -> Option<&Seen> {
+        let familiar_from = self.captured.station.policy.familiar_from;
+        self.seen.as_ref().filter(|seen| !seen.diagnosis.is_stranger(familiar_from))
+    }
+
+    /// Returns the diagnosis, where it stands and something is the matter.
+    pub(crate) fn trouble(&self) -> Option<&Diagnosis> {
+        let sure_from = self.captured.station.policy.sure_from;
+        let diagnosis = &self.recognised()?.diagnosis;
+        (!diagnosis.is_good && diagnosis.probability >= sure_from).then_some(diagnosis)
     }
 
     pub(crate) fn quarantine(&mut self, stage: &'static str, error: &dyn std::error::Error) {

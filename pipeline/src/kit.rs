@@ -1,13 +1,17 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
+use std::{fs, io, path::Path, sync::Arc};
+
 use anyhow::Context as _;
 use cameras::Frame;
 use models::{
-    Encoder, EncoderConfig, Features, ModelError,
+    Encoder, EncoderConfig, Eyes, Features, ModelError,
     bundle::{Bundle, BundleFile, Role},
     cache::Cache,
     decoder::DecoderOptions,
+    domain::Domain,
     hash::sha256,
+    head::{Classifier, Head},
     language::LanguageModel,
     ort_engine::{OrtEngine, SessionConfig},
 };
@@ -15,11 +19,13 @@ use models::{
 use crate::{
     Pipeline, Reference,
     describe::{Describer, ModelAuthor},
+    diagnosis::{DomainEyes, EveryDomain, EyesSource, OwnHead},
     enrolment::StationCard,
+    head::HEAD_FILE,
     home::Home,
-    knowledge::Knowledge,
+    knowledge::{Crops, Knowledge},
     report::ModelUse,
-    stage::{Encode, StageError},
+    stage::{Diagnose, Encode, StageError},
 };
 
 /// Room for the longest prompt and answer that the knowledge base makes.
@@ -89,11 +95,72 @@ impl Kit {
     /// When the reference or a model file is missing or damaged.
     pub fn reference(&mut self, home: &Home, card: &StationCard) -> anyhow::Result<Reference> {
         let Some(resolution_px) = card.resolution_px else { return Ok(card.reference(home, None)?) };
-        let encoder_use = model_use("encoder", self.bundle.file(Role::EncoderWeights)?, "f32");
+        let encoder_use = self.encoder_use()?;
         let encoder = self.encoder(resolution_px)?;
         let mut reference = card.reference(home, Some(encoder))?;
         reference.models.push(encoder_use);
         Ok(reference)
+    }
+
+    /// Returns trained eyes.
+    ///
+    /// # Errors
+    /// When a model file is missing or damaged, or a head was fitted to another encoder.
+    pub fn eyes(&self, source: &EyesSource) -> anyhow::Result<Box<dyn Diagnose>> {
+        match source {
+            EyesSource::Domain(name) => Ok(Box::new(self.domain(name)?)),
+            EyesSource::EveryDomain => {
+                let domains = Domain::embedded().map(|name| self.domain(name));
+                Ok(Box::new(EveryDomain::new(domains.collect::<anyhow::Result<_>>()?)))
+            }
+            EyesSource::Head { folder, good_classes } => {
+                let file = folder.join(HEAD_FILE);
+                let head = Head::open(&file)?;
+                let config = EncoderConfig { resolution_px: head.origin().resolution_px, session: self.session };
+                let published = self.cache.require(&self.bundle, Role::EncoderWeights)?;
+                let encoder = Encoder::open(&self.engine()?, &published, config)?;
+                let classifier = Classifier::new(encoder, head).with_context(|| file.display().to_string())?;
+                let sha256 = file_sha256(&file).with_context(|| file.display().to_string())?;
+                let parts = (classifier, self.encoder_use()?);
+                Ok(Box::new(OwnHead::new(folder, sha256, parts, good_classes.clone())))
+            }
+        }
+    }
+
+    fn domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
+        let domain = Arc::new(Domain::find(name)?);
+        let eyes = self.domain_eyes(&domain)?;
+        let mut shared = Vec::new();
+        if domain.sees_by_published_weights() {
+            shared.push(self.encoder_use()?);
+        }
+        if domain.speaks() {
+            let file = self.bundle.file(Role::LanguageModel)?;
+            let precision = file.precision.as_deref().unwrap_or_default();
+            shared.push(ModelUse { runtime: "loupe cpu".to_owned(), ..model_use("language", file, precision) });
+        }
+        Ok(DomainEyes::new(domain, eyes, shared))
+    }
+
+    fn encoder_use(&self) -> Result<ModelUse, ModelError> {
+        Ok(model_use("encoder", self.bundle.file(Role::EncoderWeights)?, "f32"))
+    }
+
+    /// Returns the eyes of a domain.
+    ///
+    /// # Errors
+    /// When a model file is missing or damaged.
+    pub fn domain_eyes(&self, domain: &Domain) -> Result<Eyes, ModelError> {
+        let published = self.cache.require(&self.bundle, Role::EncoderWeights)?;
+        domain.eyes(&self.engine()?, &published, self.session)
+    }
+
+    /// Returns the language model as author.
+    ///
+    /// # Errors
+    /// When a file of it is missing or damaged.
+    pub fn author(&self) -> Result<ModelAuthor, ModelError> {
+        Ok(ModelAuthor::new(self.language_model()?))
     }
 
     fn engine(&self) -> Result<OrtEngine, ModelError> {
@@ -112,12 +179,12 @@ impl Kit {
     /// When the language model is wanted and a file of it is missing or damaged.
     pub fn equip(self, pipeline: Pipeline, text: Text) -> anyhow::Result<Pipeline> {
         let author = match text {
-            Text::Written => Some(Box::new(ModelAuthor::new(self.language_model()?)) as _),
+            Text::Written => Some(Box::new(self.author()?) as _),
             Text::Plain => None,
         };
-        let knowledge = Knowledge::embedded()?;
+        let (knowledge, crops) = (Knowledge::embedded()?, Crops::embedded()?);
         let pipeline = pipeline.catalogue(Box::new(knowledge.clone()));
-        let pipeline = pipeline.describer(Box::new(Describer::new(knowledge, author)));
+        let pipeline = pipeline.describer(Box::new(Describer::new((knowledge, crops), author)));
         Ok(match self.encoder {
             Some((encoder, _)) => pipeline.encoder(Box::new(encoder)),
             None => pipeline,
@@ -129,6 +196,10 @@ impl Encode for Encoder {
     fn encode(&mut self, frame: &Frame, magnification: f64) -> Result<Features, StageError> {
         Ok(self.encode_at(frame, magnification)?)
     }
+}
+
+fn file_sha256(path: &Path) -> io::Result<String> {
+    fs::read(path).map(sha256)
 }
 
 fn model_use(role: &str, file: &BundleFile, precision: &str) -> ModelUse {

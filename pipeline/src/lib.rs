@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod describe;
+pub mod diagnosis;
 pub mod enrolment;
 pub mod error;
 pub mod eval;

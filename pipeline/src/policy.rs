@@ -8,8 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     inspection::Failure,
-    report::{DecidedBy, Disposition, ImageQuality, Verdict},
+    report::{DecidedBy, Diagnosis, Disposition, ImageQuality, Verdict},
 };
+
+mod named;
+
+use named::{doubt, named, worse};
 
 /// What to say about a part between clearly good and rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,13 +55,24 @@ pub struct Policy {
     pub amber: AmberAction,
     /// What is proposed for a rejected part when the defect catalogue has no opinion.
     pub rejected: Disposition,
+    /// A diagnosis of at least this probability, in 0..=1, stands; one below is left to a person.
+    pub sure_from: f64,
+    /// A picture of less than this familiarity, in 0..=1, is none that trained eyes know.
+    pub familiar_from: f64,
     /// When the verdict is due, if ever.
     pub deadline: Option<Deadline>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { amber_p_value: 0.2, amber: AmberAction::Pass, rejected: Disposition::Hold, deadline: None }
+        Self {
+            amber_p_value: 0.2,
+            amber: AmberAction::Pass,
+            rejected: Disposition::Hold,
+            sure_from: 0.6,
+            familiar_from: 0.01,
+            deadline: None,
+        }
     }
 }
 
@@ -72,10 +87,23 @@ pub struct Facts<'a> {
     pub quality: Option<&'a ImageQuality>,
     /// What the gate measured, and how it judges.
     pub reading: Option<(&'a GateReading, DecidedBy)>,
+    /// What trained eyes say.
+    pub diagnosis: Option<Named<'a>>,
     /// What the defect catalogue proposes for the worst defect.
     pub proposed: Option<Disposition>,
     /// Time since capture.
     pub age: Duration,
+}
+
+/// What trained eyes say, and what it is worth.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// What they say.
+    pub diagnosis: &'a Diagnosis,
+    /// Whether they know good parts; others only name what a gate has found.
+    pub judges: bool,
+    /// Whether the language model should have looked, too, and did not.
+    pub is_unheard: bool,
 }
 
 /// The verdict and why.
@@ -94,7 +122,8 @@ pub struct Decision {
 /// Returns the verdict that `policy` draws from `facts`.
 ///
 /// A picture that cannot be judged is invalid whatever else is known; a missed deadline comes next; then the gate decides
-/// in three zones: red above its threshold, amber at a p-value of at most [`Policy::amber_p_value`], green otherwise.
+/// in three zones: red above its threshold, amber at a p-value of at most [`Policy::amber_p_value`], green otherwise. Where trained
+/// eyes know good parts, too, the worse of both verdicts holds.
 pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
     if let Some(decision) = unfit(facts) {
         return decision;
@@ -102,17 +131,35 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
     if let Some(decision) = too_late(policy, facts.age) {
         return decision;
     }
-    match facts.reading {
-        Some((reading, decided_by)) => {
-            let (verdict, disposition, reason) = judged(policy, reading, facts.proposed);
-            Decision { verdict, disposition, decided_by, reason }
-        }
-        None => Decision {
-            verdict: Verdict::Review,
-            disposition: Disposition::Hold,
-            decided_by: DecidedBy::NoReference,
-            reason: "no good parts are enrolled for this station, so nothing can be said about this one".to_owned(),
-        },
+    let gate = facts.reading.map(|(reading, decided_by)| {
+        let (verdict, disposition, reason) = judged(policy, reading, facts.proposed);
+        Decision { verdict, disposition, decided_by, reason: with_name(policy, reason, facts.diagnosis) }
+    });
+    let judges = facts.diagnosis.filter(|named| named.judges);
+    let named = judges.map(|judge| named(policy, judge, facts.proposed));
+    match (gate, named) {
+        (Some(gate), Some(named)) => worse(gate, named),
+        (Some(decision), None) | (None, Some(decision)) => decision,
+        (None, None) => no_reference(policy, facts.diagnosis),
+    }
+}
+
+fn no_reference(policy: &Policy, diagnosis: Option<Named<'_>>) -> Decision {
+    let reason = "no good parts are enrolled for this station, so nothing can be said about this one".to_owned();
+    Decision {
+        verdict: Verdict::Review,
+        disposition: Disposition::Hold,
+        decided_by: DecidedBy::NoReference,
+        reason: with_name(policy, reason, diagnosis),
+    }
+}
+
+/// Adds to a reason what eyes that know only defects would call the part.
+fn with_name(policy: &Policy, reason: String, diagnosis: Option<Named<'_>>) -> String {
+    let Some(named) = diagnosis.filter(|named| !named.judges) else { return reason };
+    match doubt(policy, named) {
+        Some(why) => format!("{reason}; {why}"),
+        None => format!("{reason}; by its looks {} ({:.2})", named.diagnosis.name(), named.diagnosis.probability),
     }
 }
 

@@ -8,6 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod diagnosis;
+
+pub use diagnosis::{Alternative, Diagnosis};
+
 /// The version that every report carries in its field `schema`.
 pub const SCHEMA: &str = "loupe.report/1";
 
@@ -40,6 +44,8 @@ pub struct Report {
     pub score: Option<Score>,
     /// What was found, strongest first.
     pub defects: Vec<Defect>,
+    /// What trained eyes say that the picture shows; absent where a station has none.
+    pub diagnosis: Option<Diagnosis>,
     /// What the language model wrote; an explanation, never the authority.
     pub description: Option<Description>,
     /// The models that took part.
@@ -66,10 +72,12 @@ impl Report {
     }
 
     fn numbers(&self) -> Vec<(&'static str, f64)> {
-        let Timing { queue, check, encode, gate, describe, total } = self.timing_ms;
+        let Timing { queue, check, encode, gate, diagnose, describe, total } = self.timing_ms;
         let mut numbers = vec![("timing_ms.queue", queue), ("timing_ms.total", total)];
-        let steps = [("check", check), ("encode", encode), ("gate", gate), ("describe", describe)];
+        let steps =
+            [("check", check), ("encode", encode), ("gate", gate), ("diagnose", diagnose), ("describe", describe)];
         numbers.extend(steps.into_iter().filter_map(|(name, millis)| Some((name, millis?))));
+        numbers.extend(self.diagnosis.iter().flat_map(Diagnosis::numbers));
         numbers.extend(self.defects.iter().map(|defect| ("defects.strength", defect.strength)));
         if let Some(Score { raw, calibrated_p, threshold, false_alarm_bound, .. }) = &self.score {
             numbers.extend([("score.raw", *raw), ("score.threshold", *threshold)]);
@@ -179,6 +187,8 @@ pub enum DecidedBy {
     Bank,
     /// The comparison with an aligned golden image.
     Template,
+    /// Trained eyes.
+    Head,
     /// Nothing was enrolled, so nothing can be said.
     NoReference,
     /// A stage failed on this frame.
@@ -265,7 +275,7 @@ pub struct Description {
 /// One model that took part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelUse {
-    /// `encoder`, `gate` or `language`.
+    /// `encoder`, `gate`, `head` or `language`.
     pub role: String,
     /// Its name.
     pub name: String,
@@ -323,6 +333,8 @@ pub struct Timing {
     pub encode: Option<f64>,
     /// Comparison with good samples.
     pub gate: Option<f64>,
+    /// Trained eyes.
+    pub diagnose: Option<f64>,
     /// Language model.
     pub describe: Option<f64>,
     /// From capture to verdict.

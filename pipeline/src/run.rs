@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
     queue::Overload,
     report::Report,
-    stage::{Catalogue, Describe, Encode, Record, Reference, Stop},
+    stage::{Catalogue, Describe, Diagnose, Encode, Record, Reference, Stop},
 };
 
 mod crew;
@@ -26,6 +26,7 @@ pub struct Station {
     overload: Overload,
     limits: QualityLimits,
     reference: Option<Reference>,
+    eyes: Option<Box<dyn Diagnose>>,
     policy: Policy,
 }
 
@@ -38,6 +39,7 @@ impl Station {
             overload: Overload::EveryFrame,
             limits: QualityLimits::default(),
             reference: None,
+            eyes: None,
             policy: Policy::default(),
         }
     }
@@ -58,6 +60,12 @@ impl Station {
     #[must_use]
     pub fn reference(self, reference: Option<Reference>) -> Self {
         Self { reference, ..self }
+    }
+
+    /// Returns the station with trained eyes that name what its frames show.
+    #[must_use]
+    pub fn eyes(self, eyes: Option<Box<dyn Diagnose>>) -> Self {
+        Self { eyes, ..self }
     }
 
     /// Returns the station with how it decides.

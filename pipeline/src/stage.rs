@@ -11,7 +11,10 @@ use std::{
 use cameras::{Frame, Rect};
 use models::{Features, GateReading};
 
-use crate::report::{DecidedBy, Defect, Description, Disposition, ModelUse, Report, Severity};
+use crate::{
+    diagnosis::Glimpse,
+    report::{DecidedBy, Defect, Description, Diagnosis, Disposition, ModelUse, Report, Severity},
+};
 
 /// What a stage says when it fails on one frame; the frame is quarantined with this sentence, and the stage goes on.
 pub type StageError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,21 +35,68 @@ pub struct Suspect<'a> {
     pub station: &'a str,
     /// The picture.
     pub frame: &'a Frame,
-    /// What the gate measured.
-    pub reading: &'a GateReading,
+    /// What the gate measured; `None` where there is none or the frame is not suspect.
+    pub reading: Option<&'a GateReading>,
+    /// What trained eyes saw, where the station has them and they know it.
+    pub seen: Option<&'a Seen>,
+    /// Probability from which on a diagnosis stands, in 0..=1.
+    pub sure_from: f64,
     /// What was found, strongest first; `code` is filled in.
     pub defects: &'a [Defect],
     /// Time that is left before the verdict is due, where the station has a deadline.
     pub time_left: Option<Duration>,
 }
 
+/// What trained eyes saw of one frame.
+#[derive(Debug)]
+pub struct Seen {
+    /// What it shows.
+    pub diagnosis: Diagnosis,
+    /// Whether the eyes know good parts, so that they can judge; others only name what a gate has found.
+    pub judges: bool,
+    /// What a language model needs to look, too.
+    pub glimpse: Option<Glimpse>,
+}
+
+/// Trained eyes: name what a frame shows.
+pub trait Diagnose: Send {
+    /// Returns whether they know good parts: others look only at what a gate has found.
+    fn judges(&self) -> bool;
+
+    /// Returns whether a language model can look through them.
+    fn speaks(&self) -> bool;
+
+    /// Returns the models behind them.
+    fn models(&self) -> Vec<ModelUse>;
+
+    /// Returns what one frame shows.
+    ///
+    /// # Errors
+    /// When this frame cannot be seen; the next one may.
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError>;
+}
+
+/// The text of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    /// What is said and where it comes from.
+    pub description: Description,
+    /// What the language model named when it looked at the picture itself.
+    pub named: Option<String>,
+}
+
 /// Writes the text of a report.
 pub trait Describe: Send {
-    /// Returns the text for one suspect frame.
+    /// Returns whether a language model looks at what trained eyes see; then a diagnosis without its word is left to a person.
+    fn looks(&self) -> bool {
+        false
+    }
+
+    /// Returns the text for one frame that is suspect or diagnosed.
     ///
     /// # Errors
     /// When no text could be written for this frame; its verdict stands and the report says that text is missing.
-    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Description, StageError>;
+    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Words, StageError>;
 }
 
 /// What is known about a kind of defect.

@@ -162,8 +162,8 @@ fn insert_report(connection: &Connection, run_id: Uuid, report: &Report, body: &
     connection
         .prepare_cached(
             "INSERT INTO report (report_id, run_id, station, seq, camera, frame, captured_us, verdict, score, threshold,
-                 queue_ms, check_ms, encode_ms, gate_ms, describe_ms, total_ms, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                 queue_ms, check_ms, encode_ms, gate_ms, diagnose_ms, describe_ms, total_ms, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
             report.report_id.to_string(),
@@ -180,6 +180,7 @@ fn insert_report(connection: &Connection, run_id: Uuid, report: &Report, body: &
             timing_ms.check,
             timing_ms.encode,
             timing_ms.gate,
+            timing_ms.diagnose,
             timing_ms.describe,
             timing_ms.total,
             body,

@@ -15,9 +15,10 @@ use crate::{
         evaluate,
     },
     home::StationName,
-    kit::Kit,
+    kit::{Kit, Text},
 };
 
+mod domain;
 mod head;
 
 pub(super) use head::open as open_head;
@@ -33,7 +34,7 @@ pub(super) struct EvalArgs {
     /// Folder of the data set
     dataset: PathBuf,
     /// How the data set is laid out
-    #[arg(long, value_enum, required_unless_present = "head")]
+    #[arg(long, value_enum, required_unless_present_any = ["head", "domain"])]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
     #[arg(long, value_name = "DIR")]
@@ -48,6 +49,20 @@ pub(super) struct EvalArgs {
         conflicts_with_all = ["layout", "template", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     head: Option<PathBuf>,
+    /// Measure the trained eyes of a domain (`crops`, `factory`, or the file of another), head and language model, on class folders
+    /// that it knows
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["layout", "template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+    )]
+    domain: Option<String>,
+    /// With --domain: a folder of pictures that are not the domain's, to measure whether it knows
+    #[arg(long, value_name = "DIR", requires = "domain")]
+    strangers: Option<PathBuf>,
+    /// With --domain: leave the language model out
+    #[arg(long, requires = "domain")]
+    no_text: bool,
     /// Judge with an enrolled station, as it is, and learn nothing
     #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
     station: Option<StationName>,
@@ -104,6 +119,17 @@ impl EvalArgs {
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     if let Some(folder) = &args.head {
         return head::run(args, folder);
+    }
+    if let Some(domain) = &args.domain {
+        let order = domain::Order {
+            domain,
+            dataset: &args.dataset,
+            strangers: args.strangers.as_deref(),
+            text: if args.no_text { Text::Plain } else { Text::Written },
+            output: &args.output,
+        };
+        let evaluation = domain::evaluated(order)?;
+        return if args.json { print_json(&evaluation) } else { domain::say(&evaluation) };
     }
     let layout = args.layout.context("the command line asks for a layout or a head")?;
     let mut inspector = args.inspector(layout)?;

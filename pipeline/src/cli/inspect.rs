@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cameras::{FolderConfig, FolderMode, FolderSource};
 use clap::Args;
-use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
+use models::{ModelError, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{
     Outcome, print_line,
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Pipeline, RunSummary, Station, Stop,
+    diagnosis::{EyesSource, good_classes},
     enrolment::StationCard,
     evidence::EvidencePolicy,
     home::{Home, StationName},
@@ -19,7 +20,7 @@ use crate::{
     recorder::Recorder,
     report::{Report, Verdict},
     signals::SignalWatch,
-    stage::{Record, Recording, StageError},
+    stage::{Diagnose, Record, Recording, StageError},
     store::RunInfo,
 };
 
@@ -30,9 +31,16 @@ pub(super) struct InspectArgs {
     /// Pictures and folders of pictures
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The enrolled station whose good parts these are compared with; without one every picture is left to a person
+    /// The enrolled station whose good parts these are compared with; without one, trained eyes name what they know
     #[arg(long, value_name = "NAME")]
     station: Option<StationName>,
+    /// Trained eyes that name what the pictures show: `crops`, `factory`, or the file of another domain. Default without a station: those
+    /// that know the picture best
+    #[arg(long, value_name = "NAME", conflicts_with = "head")]
+    domain: Option<String>,
+    /// Your own trained eyes: the folder that `loupe train --head-only` made
+    #[arg(long, value_name = "DIR")]
+    head: Option<PathBuf>,
     /// Look into folders inside the folders too
     #[arg(long)]
     recursive: bool,
@@ -64,13 +72,17 @@ impl InspectArgs {
         let name = card.as_ref().map_or("unnamed", |card| card.name.as_str());
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let reference = card.as_ref().map(|card| kit.reference(&home, card)).transpose()?;
-        let station = Station::new(name, Box::new(source)).reference(reference);
+        let eyes = self.eyes(&kit)?;
+        let nothing_to_say = card.is_none() && !eyes.as_ref().is_some_and(|eyes| eyes.speaks());
+        let station = Station::new(name, Box::new(source)).reference(reference).eyes(eyes);
         let tally = Tally::default();
         let stop = Stop::default();
         let printer = Printer { json: self.json, tally: tally.clone(), stop: stop.clone() };
-        let pipeline = Pipeline::new(settings_sha256(&[name])).station(station);
-        // Without a reference nothing is found, so that there is nothing to put into words.
-        let text = if self.no_text || card.is_none() { Text::Plain } else { Text::Written };
+        let eyes_name = self.domain.clone().or(self.head.as_ref().map(|head| head.display().to_string()));
+        let settings = settings_sha256(&[name, eyes_name.as_deref().unwrap_or_default()]);
+        let pipeline = Pipeline::new(settings).station(station);
+        // Where nothing is found there is nothing to put into words.
+        let text = if self.no_text || nothing_to_say { Text::Plain } else { Text::Written };
         let pipeline = kit.equip(pipeline, text)?.on_report(move |report| printer.print(report));
         let summary = self.record(pipeline, &stop)?;
         tally.check()?;
@@ -83,6 +95,29 @@ impl InspectArgs {
 }
 
 impl InspectArgs {
+    /// Returns the trained eyes that were asked for. Where nothing was, neither a station, all domains look; without their files a
+    /// warning says so, and every picture is left to a person.
+    fn eyes(&self, kit: &Kit) -> anyhow::Result<Option<Box<dyn Diagnose>>> {
+        if let Some(name) = &self.domain {
+            return kit.eyes(&EyesSource::Domain(name.clone())).map(Some);
+        }
+        if let Some(folder) = self.head.clone() {
+            return kit.eyes(&EyesSource::Head { folder, good_classes: good_classes() }).map(Some);
+        }
+        // Whoever names a station wants what is enrolled for it.
+        if self.station.is_some() {
+            return Ok(None);
+        }
+        match kit.eyes(&EyesSource::EveryDomain) {
+            Ok(eyes) => Ok(Some(eyes)),
+            Err(error) if matches!(error.downcast_ref(), Some(ModelError::MissingFile { .. })) => {
+                tracing::warn!(%error, "no trained eyes, every picture goes to a person");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs `pipeline`, keeping its reports where the user wants them kept.
     fn record(&self, pipeline: Pipeline, stop: &Stop) -> anyhow::Result<RunSummary> {
         let _signals = SignalWatch::start(stop.clone())?;

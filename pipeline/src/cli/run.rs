@@ -72,6 +72,7 @@ fn open(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Result<St
         .overload(config.overload)
         .limits(config.limits.clone())
         .reference(reference(config, home, kit)?)
+        .eyes(config.eyes.as_ref().map(|eyes| kit.eyes(eyes)).transpose()?)
         .policy(config.policy.clone()))
 }
 

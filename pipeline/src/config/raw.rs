@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     check::QualityLimits,
+    diagnosis::good_classes,
     evidence::EvidencePolicy,
     home::StationName,
     policy::{AmberAction, Failsafe, Policy},
@@ -98,6 +99,9 @@ pub struct RawStation {
     /// How it decides.
     #[serde(default)]
     pub policy: RawPolicy,
+    /// Trained eyes that name what the pictures show; without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eyes: Option<RawEyes>,
     /// When the verdict is due; without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<RawDeadline>,
@@ -120,6 +124,35 @@ impl Default for RawPolicy {
         let Policy { amber_p_value, amber, rejected, .. } = Policy::default();
         Self { amber_p_value, amber, rejected }
     }
+}
+
+/// Trained eyes of a station: of a domain or of a head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawEyes {
+    /// `crops`, `factory`, or the file of another domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The folder of a head, made by `loupe train --head-only`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<PathBuf>,
+    /// Classes of the head in which nothing is the matter.
+    #[serde(default = "good_classes")]
+    pub good_classes: Vec<String>,
+    /// A diagnosis of at least this probability, in 0..=1, stands; one below is left to a person.
+    #[serde(default = "sure_from")]
+    pub sure_from: f64,
+    /// A picture of less than this familiarity, in 0..=1, is none that the eyes know; it is left to a person.
+    #[serde(default = "familiar_from")]
+    pub familiar_from: f64,
+}
+
+fn sure_from() -> f64 {
+    Policy::default().sure_from
+}
+
+fn familiar_from() -> f64 {
+    Policy::default().familiar_from
 }
 
 /// When a verdict is due.

@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use cameras::CameraConfig;
+use models::domain::Domain;
 
-use super::{Config, ConfigError, RawConfig, RawDeadline, RawPolicy, RawStation, StationConfig, sha256};
+use super::{Config, ConfigError, RawConfig, RawDeadline, RawEyes, RawPolicy, RawStation, StationConfig, sha256};
 use crate::{
     check::QualityLimits,
+    diagnosis::EyesSource,
     home::{Home, StationName},
     policy::{Deadline, Policy},
 };
@@ -102,13 +104,14 @@ impl Check<'_> {
         station: RawStation,
         cameras: &BTreeMap<String, CameraConfig>,
     ) -> Result<StationConfig, ConfigError> {
-        let RawStation { camera: camera_name, reference, overload, quality, policy, deadline } = station;
+        let RawStation { camera: camera_name, reference, overload, quality, policy, eyes, deadline } = station;
         let key = format!("stations.{name}");
         self.limits(&key, &quality)?;
-        let policy = self.policy(&key, &policy, deadline.as_ref())?;
+        let mut policy = self.policy(&key, &policy, deadline.as_ref())?;
+        let eyes = eyes.map(|eyes| self.eyes(&key, eyes, &mut policy)).transpose()?;
         let camera = cameras[&camera_name].clone();
         let reference = reference.unwrap_or_else(|| name.clone());
-        Ok(StationConfig { name, camera_name, camera, reference, overload, limits: quality, policy })
+        Ok(StationConfig { name, camera_name, camera, reference, eyes, overload, limits: quality, policy })
     }
 
     fn limits(&self, station: &str, limits: &QualityLimits) -> Result<(), ConfigError> {
@@ -131,6 +134,29 @@ impl Check<'_> {
                 Some(Deadline { within: Duration::from_millis(within_millis), failsafe })
             }
         };
-        Ok(Policy { amber_p_value, amber, rejected, deadline })
+        Ok(Policy { amber_p_value, amber, rejected, deadline, ..Policy::default() })
+    }
+
+    /// Returns a path that may be relative to the folder of the configuration.
+    fn beside(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn eyes(&self, station: &str, eyes: RawEyes, policy: &mut Policy) -> Result<EyesSource, ConfigError> {
+        let RawEyes { domain, head, good_classes, sure_from, familiar_from } = eyes;
+        let key = |name: &str| format!("{station}.eyes.{name}");
+        for (name, share) in [("sure_from", sure_from), ("familiar_from", familiar_from)] {
+            self.that(&key(name), "0 to 1", share, |share| (0.0..=1.0).contains(&share))?;
+        }
+        (policy.sure_from, policy.familiar_from) = (sure_from, familiar_from);
+        match (domain, head) {
+            (Some(domain), None) if Domain::embedded().any(|known| known == domain) => Ok(EyesSource::Domain(domain)),
+            (Some(file), None) => Ok(EyesSource::Domain(self.beside(file).display().to_string())),
+            (None, Some(folder)) => Ok(EyesSource::Head { folder: self.beside(folder), good_classes }),
+            (domain, _) => {
+                let found = if domain.is_some() { "both" } else { "neither" };
+                Err(self.invalid(&format!("{station}.eyes"), "either `domain` or `head`", found))
+            }
+        }
     }
 }

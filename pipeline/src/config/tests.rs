@@ -70,7 +70,7 @@ fn names_the_place_of_a_mistake_and_what_was_meant() {
         (
             "xyzzy = 1",
             "conf/line.toml:11:1: unknown key `stations.press-4.xyzzy`, expected one of `camera`, `deadline`, \
-          `overload`, `policy`, `quality`, `reference`",
+          `eyes`, `overload`, `policy`, `quality`, `reference`",
         ),
         (
             "[stations.press-4.policy]\n  ambr = 'pass'",
@@ -235,4 +235,28 @@ fn the_reference_explains_every_camera() {
     let shown: BTreeSet<&str> =
         cameras.as_object().unwrap().values().map(|camera| camera["type"].as_str().unwrap()).collect();
     assert_eq!(shown, known);
+}
+
+#[test]
+fn trained_eyes_are_of_a_domain_or_of_a_head() {
+    let station = |eyes: &str| format!("{LINE}\n[stations.press-4.eyes]\n{eyes}\n");
+    let eyes = |text: &str| parse(&station(text), &[]).map(|config| config.stations[0].clone());
+    let domain = eyes("domain = \"crops\"\nsure_from = 0.8").unwrap();
+    assert_eq!(domain.eyes, Some(EyesSource::Domain("crops".to_owned())));
+    assert!((domain.policy.sure_from - 0.8).abs() < 1e-9);
+    let Some(EyesSource::Domain(file)) = eyes("domain = \"own.safetensors\"").unwrap().eyes else { panic!("a domain") };
+    assert_eq!(file, "conf/own.safetensors");
+    let head = eyes("head = \"heads/lid\"").unwrap().eyes;
+    assert!(matches!(head, Some(EyesSource::Head { folder, .. }) if folder == Path::new("conf/heads/lid")));
+    for (text, expected) in [
+        ("", "stations.press-4.eyes: expected either `domain` or `head`, found neither"),
+        (
+            "domain = \"crops\"\nhead = \"heads/lid\"",
+            "stations.press-4.eyes: expected either `domain` or `head`, found both",
+        ),
+        ("domain = \"crops\"\nsure_from = 1.5", "stations.press-4.eyes.sure_from: expected 0 to 1, found 1.5"),
+    ] {
+        let error = eyes(text).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Whoever chooses the words.
 
-use crate::stage::StageError;
+use crate::{diagnosis::Glimpse, stage::StageError};
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,32 @@ pub struct Written {
     pub tokens_forced: u32,
 }
 
+/// What a language model saw when it looked at a picture, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// What it named, as [`crate::report::Diagnosis::name`] says it.
+    pub named: String,
+    /// SHA-256 of the prompt without the picture, lower-case hexadecimal.
+    pub prompt_sha256: String,
+    /// Prompt tokens, those of the picture included.
+    pub tokens_in: u32,
+    /// Tokens of the answer, forced ones included.
+    pub tokens_out: u32,
+    /// Tokens of the answer that the grammar forced.
+    pub tokens_forced: u32,
+}
+
 /// Writes texts to order.
 pub trait Author: Send {
+    /// Returns what the author sees itself by the eyes of a domain; `None` when it sees nothing.
+    ///
+    /// # Errors
+    /// When it cannot look.
+    fn look(&mut self, glimpse: &Glimpse) -> Result<Option<Looked>, StageError> {
+        _ = glimpse;
+        Ok(None)
+    }
+
     /// Returns a text to `order`.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use models::GateReading;
+
 use crate::{findings::UNKNOWN_ANOMALY, report::Defect, stage::Suspect};
 
 /// More places than these are counted, not listed.
@@ -39,7 +41,7 @@ pub(super) struct Area {
 
 impl Facts {
     /// Returns the facts of one frame.
-    pub(super) fn of(suspect: &Suspect<'_>) -> Self {
+    pub(super) fn of(suspect: &Suspect<'_>, reading: &GateReading) -> Self {
         let main = suspect.defects.first();
         let mut other_zones: Vec<String> = Vec::new();
         for defect in suspect.defects.iter().skip(1) {
@@ -48,14 +50,14 @@ impl Facts {
                 other_zones.push(defect.zone.clone());
             }
         }
-        let times = f64::from(suspect.reading.score) / f64::from(suspect.reading.threshold);
+        let times = f64::from(reading.score) / f64::from(reading.threshold);
         Self {
             count: suspect.defects.len(),
             main: main.map(|defect| area(defect, suspect.frame.size().area_px())),
             other_zones,
-            times_limit: (suspect.reading.threshold > 0.0 && times.is_finite() && times < 1000.0)
+            times_limit: (reading.threshold > 0.0 && times.is_finite() && times < 1000.0)
                 .then(|| format!("{times:.1}")),
-            good_percent: suspect.reading.p_value.map(percent),
+            good_percent: reading.p_value.map(percent),
             time_left: suspect.time_left,
         }
     }

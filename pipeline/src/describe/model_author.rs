@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use models::{generate::GenerateOptions, language::LanguageModel};
 use serde_json::json;
 
-use super::author::{Author, Order, Written};
-use crate::stage::StageError;
+use super::author::{Author, Looked, Order, Written};
+use crate::{diagnosis::Glimpse, stage::StageError};
 
 /// Tokens that the model may choose for one text; what the grammar forces is not counted.
 const BUDGET_TOKENS: usize = 48;
@@ -15,18 +15,33 @@ const BUDGET_TOKENS: usize = 48;
 #[derive(Debug)]
 pub struct ModelAuthor {
     model: LanguageModel,
+    /// Pictures that it has looked at; numbers them, so that no two have the same key.
+    looked: u128,
 }
 
 impl ModelAuthor {
     /// Returns the author that writes with `model`, whose capacity should be 512 tokens or more.
     pub const fn new(model: LanguageModel) -> Self {
-        Self { model }
+        Self { model, looked: 0 }
     }
 }
 
 impl Author for ModelAuthor {
+    fn look(&mut self, Glimpse { domain, sight }: &Glimpse) -> Result<Option<Looked>, StageError> {
+        self.looked += 1;
+        let answer = domain.ask(&mut self.model, sight, self.looked)?;
+        Ok(Some(Looked {
+            named: domain.labels()[answer.label].text(),
+            prompt_sha256: answer.prompt_sha256,
+            tokens_in: answer.tokens_in as u32,
+            tokens_out: answer.tokens_out as u32,
+            tokens_forced: answer.tokens_forced as u32,
+        }))
+    }
+
     fn write(&mut self, order: &Order) -> Result<Written, StageError> {
         let LanguageModel { generator, grammars } = &mut self.model;
+        generator.adapt(None)?;
         let schema = json!({
             "type": "object",
             "properties": { "summary": { "type": "string", "pattern": format!("^{}$", order.pattern) } },

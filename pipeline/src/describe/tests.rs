@@ -42,8 +42,20 @@ impl Scene {
     }
 
     fn suspect(&self) -> Suspect<'_> {
-        Suspect { station: "line", frame: &self.frame, reading: &self.reading, defects: &self.defects, time_left: None }
+        Suspect {
+            station: "line",
+            frame: &self.frame,
+            reading: Some(&self.reading),
+            seen: None,
+            sure_from: 0.6,
+            defects: &self.defects,
+            time_left: None,
+        }
     }
+}
+
+fn knowledge() -> (Knowledge, Crops) {
+    (Knowledge::embedded().unwrap(), Crops::embedded().unwrap())
 }
 
 fn screw() -> Scene {
@@ -52,8 +64,8 @@ fn screw() -> Scene {
 
 fn describe(scene: &Scene, says: Option<&str>) -> (Description, u64) {
     let author = says.map(|says| Box::new(Parrot { says: says.to_owned() }) as Box<dyn Author>);
-    let mut describer = Describer::new(Knowledge::embedded().unwrap(), author);
-    let description = describer.describe(&scene.suspect()).unwrap();
+    let mut describer = Describer::new(knowledge(), author);
+    let description = describer.describe(&scene.suspect()).unwrap().description;
     (description, describer.rejected())
 }
 
@@ -106,7 +118,7 @@ fn every_plain_sentence_passes_its_own_check() {
         for (index, zone) in zones.iter().enumerate() {
             let other = zones[(index + 1) % zones.len()];
             let scene = Scene::with(&[(&entry.id, &entry.label, zone), (&entry.id, &entry.label, other)]);
-            let facts = Facts::of(&scene.suspect());
+            let facts = Facts::of(&scene.suspect(), &scene.reading);
             let phrases = Phrases::of(&facts, Some(entry), &knowledge);
             assert_eq!(check::against(&knowledge, &facts, &phrases, &phrases.plain()), Ok(()), "{}", phrases.plain());
         }
@@ -119,7 +131,7 @@ fn says_what_was_measured_however_little() {
     let mut scene = Scene::with(&[]);
     scene.reading.p_value = None;
     scene.reading.threshold = 0.0;
-    let facts = Facts::of(&scene.suspect());
+    let facts = Facts::of(&scene.suspect(), &scene.reading);
     let phrases = Phrases::of(&facts, None, &knowledge);
     assert_eq!(phrases.plain(), "The picture as a whole differs from the good samples.");
     assert_eq!(check::against(&knowledge, &facts, &phrases, &phrases.plain()), Ok(()));
@@ -135,19 +147,19 @@ fn says_what_was_measured_however_little() {
 fn no_time_means_no_model() {
     let says = r#"{"summary": "Possible missing screw at the top left."}"#;
     let author = Box::new(Parrot { says: says.to_owned() });
-    let mut describer = Describer::new(Knowledge::embedded().unwrap(), Some(author));
+    let mut describer = Describer::new(knowledge(), Some(author));
     describer.slowest = Duration::from_secs(1);
     let scene = screw();
     let hurried = Suspect { time_left: Some(Duration::from_millis(10)), ..scene.suspect() };
-    assert_eq!(describer.describe(&hurried).unwrap().summary, PLAIN);
+    assert_eq!(describer.describe(&hurried).unwrap().description.summary, PLAIN);
     let relaxed = Suspect { time_left: Some(Duration::from_secs(5)), ..scene.suspect() };
-    assert!(describer.describe(&relaxed).unwrap().summary.starts_with("Possible"));
+    assert!(describer.describe(&relaxed).unwrap().description.summary.starts_with("Possible"));
 }
 
 #[test]
 fn the_pattern_escapes_what_it_quotes() {
     let (description, _) = describe(&screw(), None);
-    let facts = Facts::of(&screw().suspect());
+    let facts = Facts::of(&screw().suspect(), &screw().reading);
     let knowledge = Knowledge::embedded().unwrap();
     let pattern = Phrases::of(&facts, knowledge.entry("missing_screw"), &knowledge).pattern();
     assert!(pattern.contains(r" \(41 x 39 px, 6\.0 % of the picture\)\."), "{pattern}");

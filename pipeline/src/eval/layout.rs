@@ -15,6 +15,7 @@ mod folders;
 mod leakage;
 mod mvtec;
 
+pub(crate) use folders::GOOD_NAMES;
 pub use leakage::Leak;
 
 /// How a data set is laid out.

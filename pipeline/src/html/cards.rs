@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{format, picture};
-use crate::report::{Description, Evidence, EvidenceKind, Report, Severity, Verdict};
+use crate::report::{Description, Diagnosis, Evidence, EvidenceKind, Report, Severity, Verdict};
 
 /// Longest side of a picture inside the page.
 const PICTURE_SIDE_PX: u32 = 560;
@@ -106,12 +106,26 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         facts.push(("Score", format!("{}{ratio}", format::number(score.raw))));
         facts.extend(score.calibrated_p.map(|p| ("p-value of a good part", format::number(p))));
     }
+    facts.extend(report.diagnosis.iter().flat_map(diagnosis_facts));
     if report.source.width > 0 {
         facts.push(("Picture", format!("{} × {} px", report.source.width, report.source.height)));
     }
     facts.push(("Proposed", word(report.disposition)));
     facts.push(("Captured", format!("{} UTC", format::clock(report.time.captured))));
     facts.push(("Took", format::millis(report.timing_ms.total)));
+    facts
+}
+
+fn diagnosis_facts(diagnosis: &Diagnosis) -> Vec<(&'static str, String)> {
+    let percent = |ratio: f64| format!("{:.0} %", ratio * 100.0);
+    let mut facts = vec![("Looks like", format!("{} ({})", diagnosis.name(), percent(diagnosis.probability)))];
+    let others = diagnosis.alternatives.iter().map(|other| format!("{} ({})", other.name, percent(other.probability)));
+    let others: Vec<String> = others.collect();
+    if !others.is_empty() {
+        facts.push(("Or like", others.join(", ")));
+    }
+    facts.extend(diagnosis.language_model.clone().map(|name| ("Language model sees", name)));
+    facts.extend(diagnosis.familiarity.map(|p| ("Familiarity", format::number(p))));
     facts
 }
 

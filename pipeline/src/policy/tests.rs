@@ -14,8 +14,15 @@ fn quality(problems: &[&str]) -> ImageQuality {
     ImageQuality { focus, mean_luma, saturated_ratio: 0.0, dark_ratio: 0.0, ok: problems.is_empty(), problems }
 }
 
-const GOOD: Facts<'_> =
-    Facts { unreadable: None, failure: None, quality: None, reading: None, proposed: None, age: Duration::ZERO };
+const GOOD: Facts<'_> = Facts {
+    unreadable: None,
+    failure: None,
+    quality: None,
+    reading: None,
+    diagnosis: None,
+    proposed: None,
+    age: Duration::ZERO,
+};
 
 #[test]
 fn decides_in_three_zones() {

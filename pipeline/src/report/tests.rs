@@ -34,6 +34,7 @@ pub(crate) fn full_example() -> Report {
             calibration_id: "c".repeat(64),
         }),
         defects: vec![example_defect()],
+        diagnosis: Some(example_diagnosis()),
         description: Some(example_description()),
         models: vec![ModelUse {
             role: "encoder".to_owned(),
@@ -56,9 +57,24 @@ pub(crate) fn full_example() -> Report {
             check: Some(1.5),
             encode: Some(30.0),
             gate: Some(8.0),
+            diagnose: Some(12.0),
             describe: Some(20.0),
             total: 60.0,
         },
+    }
+}
+
+fn example_diagnosis() -> Diagnosis {
+    Diagnosis {
+        by: "crops".to_owned(),
+        subject: Some("tomato leaf".to_owned()),
+        finding: "early blight".to_owned(),
+        code: Some("tomato_early_blight".to_owned()),
+        is_good: false,
+        probability: 0.9,
+        alternatives: vec![Alternative { name: "tomato leaf: septoria leaf spot".to_owned(), probability: 0.06 }],
+        familiarity: Some(0.4),
+        language_model: Some("tomato leaf: early blight".to_owned()),
     }
 }
 

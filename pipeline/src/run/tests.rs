@@ -13,8 +13,10 @@ use super::*;
 use crate::{
     policy::{Deadline, Failsafe},
     report::{DecidedBy, Description, Verdict},
-    stage::{Recording, StageError, Suspect},
+    stage::{Recording, StageError, Suspect, Words},
 };
+
+mod eyes;
 
 const SIZE: Size = Size::new(40, 40);
 
@@ -134,8 +136,9 @@ impl Record for Memory {
 struct Writer<F>(F);
 
 impl<F: FnMut() -> Result<(), StageError> + Send> Describe for Writer<F> {
-    fn describe(&mut self, _suspect: &Suspect<'_>) -> Result<Description, StageError> {
-        (self.0)().map(|()| Description {
+    fn describe(&mut self, _suspect: &Suspect<'_>) -> Result<Words, StageError> {
+        (self.0)()?;
+        let description = Description {
             summary: "a dent".to_owned(),
             possible_causes: Vec::new(),
             actions: Vec::new(),
@@ -145,7 +148,8 @@ impl<F: FnMut() -> Result<(), StageError> + Send> Describe for Writer<F> {
             tokens_in: 0,
             tokens_out: 0,
             tokens_forced: 0,
-        })
+        };
+        Ok(Words { description, named: None })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     inspection::{Inspection, StationInfo},
     ledger::{Ledger, LedgerEntry},
     queue::{Lanes, Receiver, queue},
-    stage::{Describe, Record, Stop},
+    stage::{Describe, Diagnose, Record, Stop},
     stages::{
         capture::{Capture, Watch},
         check, deadline,
@@ -59,12 +59,14 @@ fn start(crew: &mut Crew, pipeline: Pipeline, record: Box<dyn Record>, stop: &St
     let (to_record, recorded) = bounded(QUEUE_FRAMES);
     let facts = RunFacts { config_sha256 };
     let deadlines = start_deadlines(crew, &stations, (&facts, &to_record), stop)?;
-    let (gates, lanes) = start_stations(crew, stations, deadlines.as_ref(), stop)?;
+    let must_agree = describer.as_ref().is_some_and(|describer| describer.looks());
+    let (judges, lanes) = start_stations(crew, stations, (deadlines.as_ref(), must_agree), stop)?;
     drop(deadlines);
     let to_describe = start_describer(crew, describer, &to_decide, stop)?;
 
     let input = Lanes::new(lanes);
-    let look = Look { stop: stop.clone(), encoder, gates, catalogue, input, to_describe, to_decide };
+    let (gates, eyes) = judges.into_iter().unzip();
+    let look = Look { stop: stop.clone(), encoder, gates, eyes, catalogue, input, to_describe, to_decide };
     crew.start("look".to_owned(), move || {
         look.run();
         Ok(())
@@ -112,25 +114,35 @@ fn start_deadlines(
     Ok(Some(watch))
 }
 
-type Gates = Vec<Option<Box<dyn Gate>>>;
+/// Of each station, its gate and its trained eyes.
+type Judges = Vec<(Option<Box<dyn Gate>>, Option<Box<dyn Diagnose>>)>;
 
 fn start_stations(
     crew: &mut Crew,
     stations: Vec<(Station, Ledger)>,
-    deadlines: Option<&Watch>,
+    (deadlines, must_agree): (Option<&Watch>, bool),
     stop: &Stop,
-) -> Result<(Gates, Vec<Receiver<Inspection>>), PipelineError> {
-    let mut gates = Vec::with_capacity(stations.len());
+) -> Result<(Judges, Vec<Receiver<Inspection>>), PipelineError> {
+    let mut judges = Vec::with_capacity(stations.len());
     let mut lanes = Vec::with_capacity(stations.len());
     for (index, (station, ledger)) in stations.into_iter().enumerate() {
-        let Station { name, source, overload, limits, reference, policy } = station;
+        let Station { name, source, overload, limits, reference, eyes, policy } = station;
         let (gate, calibration) = split(reference);
-        gates.push(gate);
+        let models = eyes.as_ref().map(|eyes| eyes.models()).unwrap_or_default();
+        judges.push((gate, eyes));
         let (to_check, captured) = queue(overload, QUEUE_FRAMES);
         let (to_look, checked) = queue(overload, QUEUE_FRAMES);
         lanes.push(checked);
 
-        let info = Arc::new(StationInfo { index, name: name.clone(), overload, policy, calibration });
+        let info = Arc::new(StationInfo {
+            index,
+            name: name.clone(),
+            overload,
+            policy,
+            calibration,
+            eyes: models,
+            must_agree,
+        });
         let (stop_capture, deadlines) = (stop.clone(), deadlines.cloned());
         let capture = Capture { station: info, source, ledger, stop: stop_capture, output: to_check, deadlines };
         let station = name.clone();
@@ -143,7 +155,7 @@ fn start_stations(
             Ok(())
         })?;
     }
-    Ok((gates, lanes))
+    Ok((judges, lanes))
 }
 
 /// Returns the final counts. What an aborted run left behind in a stage that did not come back counts as aborted.

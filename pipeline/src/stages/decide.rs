@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    inspection::{Calibration, Captured, Inspection, Picture, millis},
+    inspection::{Calibration, Captured, Inspection, Picture, StationInfo, millis},
     ledger::{DropReason, Ticket},
-    policy::{Decision, Facts, decide, too_late},
-    report::{DecidedBy, Report, SCHEMA, Score, Source, Times, Verdict},
+    policy::{Decision, Facts, Named, decide, too_late},
+    report::{DecidedBy, ModelUse, Report, SCHEMA, Score, Source, Times, Verdict},
     stage::Stop,
 };
 
@@ -75,6 +75,13 @@ fn decide_one(inspection: &Inspection) -> Decision {
             failure: inspection.failure.as_ref(),
             quality: inspection.quality.as_ref(),
             reading: inspection.reading.as_ref().zip(calibration.map(|calibration| calibration.decided_by)),
+            diagnosis: inspection.seen.as_ref().map(|seen| Named {
+                diagnosis: &seen.diagnosis,
+                judges: seen.judges,
+                is_unheard: seen.glimpse.is_some()
+                    && inspection.captured.station.must_agree
+                    && seen.diagnosis.language_model.is_none(),
+            }),
             proposed: inspection.findings.proposed,
             age: inspection.captured.taken.elapsed(),
         },
@@ -102,15 +109,21 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
         decided_by,
         reason,
         score: calibration.and_then(|calibration| score(inspection, calibration)),
-        models: calibration.map(|calibration| calibration.models.clone()).unwrap_or_default(),
+        models: models(&inspection.captured.station),
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: facts.config_sha256.clone(),
         evidence: Vec::new(),
         timing_ms: inspection.timing,
         image_quality: inspection.quality.take(),
         defects: std::mem::take(&mut inspection.findings.defects),
+        diagnosis: inspection.seen.take().map(|seen| seen.diagnosis),
         description: inspection.description.take(),
     }
+}
+
+fn models(station: &StationInfo) -> Vec<ModelUse> {
+    let gate = station.calibration.iter().flat_map(|calibration| &calibration.models);
+    gate.chain(&station.eyes).cloned().collect()
 }
 
 fn source(inspection: &Inspection) -> Source {

@@ -1,4 +1,4 @@
-//! Describe: the language model puts a suspect frame into words. This thread owns the model.
+//! Describe: the language model puts a suspect or diagnosed frame into words. This thread owns the model.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crossbeam_channel::{Receiver, Sender};
 use super::pump;
 use crate::{
     inspection::{Inspection, millis},
-    stage::{Describe, Stop, Suspect},
+    stage::{Describe, Stop, Suspect, Words},
 };
 
-/// Describes every suspect frame until no more can come; the others pass through.
+/// Describes every frame with something to say until no more can come; the others pass through.
 pub(crate) fn run(
     stop: &Stop,
     mut describer: Box<dyn Describe>,
@@ -21,20 +21,27 @@ pub(crate) fn run(
 }
 
 fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {
-    if !inspection.is_suspect() {
+    if !inspection.needs_words() {
         return;
     }
-    let (Some(frame), Some(reading)) = (inspection.frame_to_judge(), &inspection.reading) else { return };
+    let Some(frame) = inspection.frame_to_judge() else { return };
     let started = Instant::now();
     let suspect = Suspect {
         station: &inspection.captured.station.name,
         frame,
-        reading,
+        reading: inspection.reading.as_ref().filter(|reading| reading.is_suspect()),
+        seen: inspection.recognised(),
+        sure_from: inspection.captured.station.policy.sure_from,
         defects: &inspection.findings.defects,
         time_left: inspection.time_left(),
     };
     match describer.describe(&suspect) {
-        Ok(description) => inspection.description = Some(description),
+        Ok(Words { description, named }) => {
+            inspection.description = Some(description);
+            if let Some(seen) = &mut inspection.seen {
+                seen.diagnosis.language_model = named;
+            }
+        }
         Err(error) => {
             tracing::warn!(source = %inspection.id().source, frame = inspection.id().seq, %error, "no description");
             inspection.undescribed = Some(error.to_string());

@@ -1,7 +1,9 @@
-//! Look: encode the frame once and compare it with the golden samples. This thread owns the encoder and every gate.
+//! Look: encode the frame once, compare it with the golden samples, and name what it shows. This thread owns the encoder, every gate
+//! and all trained eyes.
 
 use std::time::Instant;
 
+use cameras::{Rect, Size};
 use crossbeam_channel::{Sender, TrySendError};
 use models::Gate;
 
@@ -11,7 +13,7 @@ use crate::{
     inspection::{Inspection, millis},
     ledger::DropReason,
     queue::{Lanes, Overload},
-    stage::{Catalogue, Encode, StageError, Stop},
+    stage::{Catalogue, Diagnose, Encode, StageError, Stop},
 };
 
 /// What the look thread works with.
@@ -20,6 +22,8 @@ pub(crate) struct Look {
     pub(crate) encoder: Option<Box<dyn Encode>>,
     /// By index of the station; `None` where nothing is enrolled.
     pub(crate) gates: Vec<Option<Box<dyn Gate>>>,
+    /// By index of the station; `None` where it has no trained eyes.
+    pub(crate) eyes: Vec<Option<Box<dyn Diagnose>>>,
     pub(crate) catalogue: Option<Box<dyn Catalogue>>,
     pub(crate) input: Lanes<Inspection>,
     /// `None` where nothing is put into words.
@@ -43,7 +47,7 @@ impl Look {
     }
 
     /// Where every frame counts, all take the same way and keep their order. Where the freshest counts, verdicts must not wait
-    /// for text: what is not suspect goes past the describer, and so does a suspect frame while the describer is busy.
+    /// for text: what needs no words goes past the describer, and so does every frame while the describer is busy.
     fn hand_over(&self, inspection: Inspection) -> Result<(), Gone> {
         let Some(to_describe) = &self.to_describe else {
             return self.to_decide.send(inspection).map_err(|_unsent| Gone);
@@ -51,7 +55,7 @@ impl Look {
         if inspection.captured.station.overload == Overload::EveryFrame {
             return to_describe.send(inspection).map_err(|_unsent| Gone);
         }
-        if !inspection.is_suspect() {
+        if !inspection.needs_words() {
             return self.to_decide.send(inspection).map_err(|_unsent| Gone);
         }
         match to_describe.try_send(inspection) {
@@ -68,9 +72,40 @@ impl Look {
         if let Err((stage, error)) = self.judge(inspection) {
             inspection.quarantine(stage, error.as_ref());
         }
-        if let Some(reading) = inspection.reading.as_ref().filter(|reading| reading.is_suspect()) {
-            inspection.findings = findings(reading, inspection.size(), self.catalogue.as_deref());
+        if let Err(error) = self.diagnose(inspection) {
+            if inspection.is_suspect() {
+                // What the gate has found stands without a name.
+                tracing::warn!(source = %inspection.id().source, frame = inspection.id().seq, %error, "no diagnosis");
+            } else {
+                inspection.quarantine("diagnose", error.as_ref());
+            }
         }
+        self.find(inspection);
+    }
+
+    /// Names what the gate has found, and says what the catalogue proposes because of that, or else because of the diagnosis.
+    fn find(&self, inspection: &mut Inspection) {
+        let code = inspection.trouble().and_then(|diagnosis| diagnosis.code.clone());
+        if let Some(reading) = inspection.reading.as_ref().filter(|reading| reading.is_suspect()) {
+            inspection.findings = findings(reading, (inspection.size(), code.as_deref()), self.catalogue.as_deref());
+        } else if let (Some(code), Some(catalogue)) = (code, &self.catalogue) {
+            let Size { width_px: width, height_px: height } = inspection.size();
+            let known = catalogue.look_up(&code, Rect { x: 0, y: 0, width, height });
+            inspection.findings.proposed = known.and_then(|known| known.disposition);
+        }
+    }
+
+    /// Eyes that do not know good parts look only at what a gate has found.
+    fn diagnose(&mut self, inspection: &mut Inspection) -> Result<(), StageError> {
+        let Some(eyes) = self.eyes[inspection.captured.station.index].as_mut() else { return Ok(()) };
+        if !eyes.judges() && inspection.reading.as_ref().is_some_and(|reading| !reading.is_suspect()) {
+            return Ok(());
+        }
+        let Some(frame) = inspection.frame_to_judge().cloned() else { return Ok(()) };
+        let started = Instant::now();
+        inspection.seen = Some(eyes.diagnose(&frame)?);
+        inspection.timing.diagnose = Some(millis(started.elapsed()));
+        Ok(())
     }
 
     fn judge(&mut self, inspection: &mut Inspection) -> Result<(), (&'static str, StageError)> {

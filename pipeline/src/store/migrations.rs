@@ -9,6 +9,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_reports.sql"),
     include_str!("../../migrations/0002_ledger.sql"),
     include_str!("../../migrations/0003_files.sql"),
+    include_str!("../../migrations/0004_diagnoses.sql"),
 ];
 
 impl Store {

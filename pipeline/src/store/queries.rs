@@ -40,6 +40,8 @@ pub enum Step {
     Encode,
     /// Comparison with good samples.
     Gate,
+    /// Trained eyes.
+    Diagnose,
     /// Language model.
     Describe,
     /// From capture to verdict.
@@ -48,7 +50,8 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order in which a frame meets them, the total last.
-    pub const ALL: [Self; 6] = [Self::Queue, Self::Check, Self::Encode, Self::Gate, Self::Describe, Self::Total];
+    pub const ALL: [Self; 7] =
+        [Self::Queue, Self::Check, Self::Encode, Self::Gate, Self::Diagnose, Self::Describe, Self::Total];
 
     /// Returns its name in [`crate::report::Timing`].
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Step {
             Self::Check => "check",
             Self::Encode => "encode",
             Self::Gate => "gate",
+            Self::Diagnose => "diagnose",
             Self::Describe => "describe",
             Self::Total => "total",
         }

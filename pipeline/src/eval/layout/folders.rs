@@ -4,7 +4,8 @@ use super::{Dataset, Sample, contents, folders_in, name_of, pictures_in, wrong_l
 use crate::eval::EvalError;
 
 /// Names that say "nothing wrong here".
-const GOOD_NAMES: [&str; 6] = ["good", "ok", "normal", "healthy", "defect_free", "no_defect"];
+/// Names of class folders that hold good parts, unless told otherwise.
+pub(crate) const GOOD_NAMES: [&str; 6] = ["good", "ok", "normal", "healthy", "defect_free", "no_defect"];
 
 pub(super) fn open(root: &Path, good: Option<&str>) -> Result<Dataset, EvalError> {
     let (train, test) = (root.join("train"), root.join("test"));

@@ -1,0 +1,232 @@
+//! Trained eyes as a part of the pipeline: those of a domain, and a user's own head.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cameras::Frame;
+use models::{
+    Eyes, Sight,
+    domain::{Domain, Label, Opinion},
+    head::Classifier,
+};
+
+use crate::{
+    eval::GOOD_NAMES,
+    report::{Alternative, Diagnosis, ModelUse},
+    stage::{Diagnose, Seen, StageError},
+};
+
+/// Alternatives that a report lists.
+const ALTERNATIVES: usize = 2;
+/// Less likely ones are not listed.
+const LEAST_PROBABILITY: f64 = 0.01;
+
+/// Where trained eyes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EyesSource {
+    /// Every domain in the binary: the one to which a picture is most familiar names it.
+    EveryDomain,
+    /// The domain of that name in the binary, or in the file of that name.
+    Domain(String),
+    /// A user's own head.
+    Head {
+        /// Its folder, made by `loupe train --head-only`.
+        folder: PathBuf,
+        /// Classes in which nothing is the matter.
+        good_classes: Vec<String>,
+    },
+}
+
+/// Returns the names of classes in which nothing is the matter, unless a station says others.
+pub fn good_classes() -> Vec<String> {
+    GOOD_NAMES.map(str::to_owned).to_vec()
+}
+
+/// What a domain's eyes saw of one frame, for its language adapter.
+#[derive(Debug)]
+pub struct Glimpse {
+    /// The domain.
+    pub domain: Arc<Domain>,
+    /// What its eyes saw.
+    pub sight: Sight,
+}
+
+/// The eyes and the head of a domain.
+#[derive(Debug)]
+pub struct DomainEyes {
+    domain: Arc<Domain>,
+    eyes: Eyes,
+    shared: Vec<ModelUse>,
+}
+
+impl DomainEyes {
+    /// Returns the eyes of `domain`, see [`Domain::eyes`]; `shared` are the models that they need beside the domain's own file.
+    pub const fn new(domain: Arc<Domain>, eyes: Eyes, shared: Vec<ModelUse>) -> Self {
+        Self { domain, eyes, shared }
+    }
+}
+
+impl Diagnose for DomainEyes {
+    fn judges(&self) -> bool {
+        self.domain.labels().iter().any(Label::is_good)
+    }
+
+    fn speaks(&self) -> bool {
+        self.domain.speaks()
+    }
+
+    fn models(&self) -> Vec<ModelUse> {
+        let head = head_use(self.domain.name(), self.domain.sha256());
+        self.shared.iter().cloned().chain([head]).collect()
+    }
+
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
+        Ok(self.look(frame)?.1)
+    }
+}
+
+impl DomainEyes {
+    /// Returns how strange a frame is to the domain, see [`Opinion::strangeness`], and what is seen.
+    fn look(&mut self, frame: &Frame) -> Result<(f32, Seen), StageError> {
+        let sight = self.eyes.see(frame)?;
+        let opinion = self.domain.judge(&sight.description)?;
+        let diagnosis = diagnosis(&self.domain, &opinion);
+        let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
+        Ok((opinion.strangeness, Seen { diagnosis, judges: self.judges(), glimpse }))
+    }
+}
+
+/// The eyes of several domains.
+#[derive(Debug)]
+pub struct EveryDomain(Vec<DomainEyes>);
+
+impl EveryDomain {
+    /// Returns the eyes of those domains together.
+    pub const fn new(domains: Vec<DomainEyes>) -> Self {
+        Self(domains)
+    }
+}
+
+impl Diagnose for EveryDomain {
+    fn judges(&self) -> bool {
+        self.0.iter().any(DomainEyes::judges)
+    }
+
+    fn speaks(&self) -> bool {
+        self.0.iter().any(DomainEyes::speaks)
+    }
+
+    fn models(&self) -> Vec<ModelUse> {
+        self.0.iter().flat_map(DomainEyes::models).collect()
+    }
+
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
+        let mut best: Option<(f32, Seen)> = None;
+        for domain in &mut self.0 {
+            let (strangeness, seen) = domain.look(frame)?;
+            if best.as_ref().is_none_or(|(least, _)| strangeness < *least) {
+                best = Some((strangeness, seen));
+            }
+        }
+        best.map(|(_, seen)| seen).ok_or_else(|| "eyes: expected one domain or more, found none".into())
+    }
+}
+
+fn diagnosis(domain: &Domain, opinion: &Opinion) -> Diagnosis {
+    let labels = domain.labels();
+    let best = opinion.best();
+    let Label { subject, finding, knowledge, .. } = &labels[best];
+    Diagnosis {
+        by: domain.name().to_owned(),
+        subject: Some(subject.clone()),
+        finding: finding.clone(),
+        code: knowledge.clone(),
+        is_good: labels[best].is_good(),
+        probability: opinion.probabilities[best],
+        alternatives: alternatives(labels.iter().map(Label::text), &opinion.probabilities, best),
+        familiarity: Some(opinion.familiarity),
+        language_model: None,
+    }
+}
+
+fn alternatives(names: impl Iterator<Item = String>, probabilities: &[f64], best: usize) -> Vec<Alternative> {
+    let others = names.zip(probabilities).enumerate().filter(|(index, _)| *index != best);
+    let mut others: Vec<Alternative> =
+        others.map(|(_, (name, &probability))| Alternative { name, probability }).collect();
+    others.retain(|other| other.probability >= LEAST_PROBABILITY);
+    others.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    others.truncate(ALTERNATIVES);
+    others
+}
+
+/// A head of a user's own classes.
+#[derive(Debug)]
+pub struct OwnHead {
+    name: String,
+    sha256: String,
+    classifier: Classifier,
+    good: Vec<String>,
+    encoder: ModelUse,
+}
+
+impl OwnHead {
+    /// Returns the head in `folder` whose file has this SHA-256, on the features of `encoder`. Nothing is the matter in classes of the names
+    /// `good`.
+    pub fn new(
+        folder: &Path,
+        sha256: String,
+        (classifier, encoder): (Classifier, ModelUse),
+        good: Vec<String>,
+    ) -> Self {
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        Self { name, sha256, classifier, good, encoder }
+    }
+
+    fn is_good(&self, class: &str) -> bool {
+        self.good.iter().any(|good| good.eq_ignore_ascii_case(class))
+    }
+}
+
+impl Diagnose for OwnHead {
+    fn judges(&self) -> bool {
+        self.classifier.head().origin().labels.iter().any(|class| self.is_good(class))
+    }
+
+    fn speaks(&self) -> bool {
+        false
+    }
+
+    fn models(&self) -> Vec<ModelUse> {
+        vec![self.encoder.clone(), head_use(&self.name, &self.sha256)]
+    }
+
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
+        let probabilities = self.classifier.probabilities(frame)?;
+        let labels = &self.classifier.head().origin().labels;
+        let best = crate::head::most_likely(&probabilities);
+        let diagnosis = Diagnosis {
+            by: self.name.clone(),
+            subject: None,
+            finding: labels[best].clone(),
+            code: None,
+            is_good: self.is_good(&labels[best]),
+            probability: probabilities[best],
+            alternatives: alternatives(labels.iter().cloned(), &probabilities, best),
+            familiarity: None,
+            language_model: None,
+        };
+        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None })
+    }
+}
+
+fn head_use(name: &str, sha256: &str) -> ModelUse {
+    ModelUse {
+        role: "head".to_owned(),
+        name: name.to_owned(),
+        sha256: sha256.to_owned(),
+        runtime: "ort cpu".to_owned(),
+        precision: "f32".to_owned(),
+    }
+}

@@ -1,0 +1,137 @@
+use models::domain::Label;
+use serde::Serialize;
+
+use super::Looked;
+use crate::eval::metrics::{Interval, Roc, Scored, clopper_pearson};
+
+/// A share of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Share {
+    /// In 0..=1.
+    pub share: f64,
+    /// Of how many.
+    pub n: usize,
+    /// Clopper-Pearson 95 % interval.
+    pub interval_95: Option<Interval>,
+}
+
+impl Share {
+    /// Returns the share of those that are true; `None` of none.
+    pub(super) fn of(of: impl IntoIterator<Item = bool>) -> Option<Self> {
+        let all: Vec<bool> = of.into_iter().collect();
+        let (hits, n) = (all.iter().filter(|is_hit| **is_hit).count() as f64, all.len());
+        (n > 0).then(|| Self { share: hits / n as f64, n, interval_95: clopper_pearson(hits, n as f64) })
+    }
+
+    /// Returns the share with its interval, for a person.
+    pub fn text(&self) -> String {
+        let interval = self.interval_95.map(|i| format!("  95 % {:.3} to {:.3}", i.low, i.high));
+        format!("{:.4}{}  ({} pictures)", self.share, interval.unwrap_or_default(), self.n)
+    }
+}
+
+/// How well the language model names what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SpokenMeasures {
+    /// Answers that name the true label.
+    pub accuracy: Share,
+    /// Answers that name what the head names.
+    pub agreement_with_head: Share,
+    /// Where both agree, answers that are true; `None` where they never do.
+    pub accuracy_where_agreed: Option<Share>,
+    /// Answers that were one of the domain's labels in valid JSON.
+    pub valid_json: Share,
+    /// Of pictures of which nothing is the matter, those in which it names something; `None` without such pictures.
+    pub hallucinated_on_good: Option<Share>,
+    /// Answers that would be true if every picture were grey: what it guesses without looking.
+    pub accuracy_blanked: Share,
+}
+
+impl SpokenMeasures {
+    /// Returns the measures of pictures at which the language model looked, which answers `blank` about a grey one; `None` without any.
+    pub(super) fn of(labels: &[Label], looked: &[Looked], blank: Option<usize>) -> Option<Self> {
+        let is_right = |one: &Looked| one.named == Some(one.truth);
+        let agrees = |one: &&Looked| one.named == Some(one.opinion.best());
+        let good = looked.iter().filter(|one| labels[one.truth].is_good());
+        Some(Self {
+            accuracy: Share::of(looked.iter().map(is_right))?,
+            agreement_with_head: Share::of(looked.iter().map(|one| agrees(&one)))?,
+            accuracy_where_agreed: Share::of(looked.iter().filter(agrees).map(is_right)),
+            valid_json: Share::of(looked.iter().map(|one| one.named.is_some()))?,
+            hallucinated_on_good: Share::of(good.map(|one| one.named.is_some_and(|named| !labels[named].is_good()))),
+            accuracy_blanked: Share::of(looked.iter().map(|one| blank == Some(one.truth)))?,
+        })
+    }
+}
+
+/// How well a domain knows what is not its own.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StrangerMeasures {
+    /// Area under the ROC curve of strangeness, its own pictures against the others.
+    pub image_auroc: f64,
+    /// Of its own pictures, those that it takes for strangers.
+    pub own_refused: Share,
+    /// Of the others, those that it takes for strangers.
+    pub strangers_refused: Share,
+}
+
+/// How strange a picture is to a domain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strangeness {
+    pub(super) score: f32,
+    pub(super) is_refused: bool,
+}
+
+impl StrangerMeasures {
+    /// Returns the measures of the domain's own pictures and others; `None` where there are none of one kind.
+    pub(super) fn of(own: &[Strangeness], others: &[Strangeness]) -> Option<Self> {
+        let scored = |is_defect: bool| move |one: &Strangeness| Scored { score: f64::from(one.score), is_defect };
+        let all: Vec<Scored> = own.iter().map(scored(false)).chain(others.iter().map(scored(true))).collect();
+        Some(Self {
+            image_auroc: Roc::of(&all)?.auroc(),
+            own_refused: Share::of(own.iter().map(|one| one.is_refused))?,
+            strangers_refused: Share::of(others.iter().map(|one| one.is_refused))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::domain::Opinion;
+
+    use super::*;
+
+    fn label(finding: &str) -> Label {
+        let [id, task, subject] = ["x", "leaves", "oak leaf"].map(str::to_owned);
+        Label { id, task, subject, finding: finding.to_owned(), knowledge: None }
+    }
+
+    fn looked(truth: usize, head: usize, named: Option<usize>) -> Looked {
+        let mut probabilities = vec![0.1; 2];
+        probabilities[head] = 0.9;
+        let opinion = Opinion { probabilities, strangeness: 1.0, familiarity: 0.5 };
+        Looked { truth, opinion, named, head_millis: 1.0, spoken_millis: Some(1.0) }
+    }
+
+    #[test]
+    fn counts_what_is_said_what_agrees_and_what_is_made_up() {
+        let labels = [label("healthy"), label("mildew")];
+        let all = [looked(0, 0, Some(0)), looked(0, 0, Some(1)), looked(1, 1, Some(1)), looked(1, 0, None)];
+        let found = SpokenMeasures::of(&labels, &all, Some(1)).unwrap();
+        let shares = [found.accuracy, found.agreement_with_head, found.valid_json, found.accuracy_blanked];
+        assert_eq!(shares.map(|share| (share.share, share.n)), [(0.5, 4), (0.5, 4), (0.75, 4), (0.5, 4)]);
+        let (agreed, made_up) = (found.accuracy_where_agreed.unwrap(), found.hallucinated_on_good.unwrap());
+        assert_eq!([(agreed.share, agreed.n), (made_up.share, made_up.n)], [(1.0, 2), (0.5, 2)]);
+        assert!(SpokenMeasures::of(&labels, &[], None).is_none());
+    }
+
+    #[test]
+    fn tells_strangers_by_their_score() {
+        let of = |score: f32, is_refused: bool| Strangeness { score, is_refused };
+        let (own, others) = ([of(1.0, false), of(3.0, true)], [of(2.0, false), of(9.0, true)]);
+        let found = StrangerMeasures::of(&own, &others).unwrap();
+        assert!((found.image_auroc - 0.75).abs() < 1e-12);
+        assert_eq!((found.own_refused.share, found.strangers_refused.share), (0.5, 0.5));
+        assert!(StrangerMeasures::of(&own, &[]).is_none());
+    }
+}

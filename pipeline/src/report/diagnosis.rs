@@ -1,0 +1,63 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a frame shows, by trained eyes: those of a domain, or a user's own head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Diagnosis {
+    /// The domain or head that named it.
+    pub by: String,
+    /// What is seen, for example `tomato leaf`; absent where only classes are known.
+    pub subject: Option<String>,
+    /// What is the matter with it, for example `early blight`, or the name of the class.
+    pub finding: String,
+    /// Identifier in the knowledge base; absent where it has no entry.
+    pub code: Option<String>,
+    /// Whether nothing is the matter.
+    pub is_good: bool,
+    /// Calibrated probability of it, in 0..=1.
+    pub probability: f64,
+    /// What else it may be, likeliest first.
+    pub alternatives: Vec<Alternative>,
+    /// How seldom a picture of the domain looks as strange, in 0..=1: near 0 for another part, another crop or no part at all; absent
+    /// where nothing is known about it.
+    pub familiarity: Option<f64>,
+    /// What the language model named when it looked at the picture; absent where it was not asked.
+    pub language_model: Option<String>,
+}
+
+/// Something else that a frame may show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Alternative {
+    /// Its name, as [`Diagnosis::name`] gives it.
+    pub name: String,
+    /// Calibrated probability, in 0..=1.
+    pub probability: f64,
+}
+
+impl Diagnosis {
+    /// Returns subject and finding in words, for example `tomato leaf: early blight`.
+    pub fn name(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{subject}: {}", self.finding),
+            None => self.finding.clone(),
+        }
+    }
+
+    /// Returns whether the picture is none that the eyes know, by a limit of familiarity.
+    pub fn is_stranger(&self, familiar_from: f64) -> bool {
+        self.familiarity.is_some_and(|familiarity| familiarity < familiar_from)
+    }
+
+    /// Returns whether the language model looked and named something else.
+    pub fn is_contradicted(&self) -> bool {
+        self.language_model.as_ref().is_some_and(|other| *other != self.name())
+    }
+
+    /// Returns name and value of every number.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let alternatives =
+            self.alternatives.iter().map(|other| ("diagnosis.alternatives.probability", other.probability));
+        let familiarity = self.familiarity.map(|familiarity| ("diagnosis.familiarity", familiarity));
+        alternatives.chain(familiarity).chain([("diagnosis.probability", self.probability)])
+    }
+}

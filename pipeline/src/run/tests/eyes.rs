@@ -1,0 +1,116 @@
+//! Stations with trained eyes.
+
+use super::*;
+use crate::{
+    report::{Diagnosis, ModelUse},
+    stage::{Diagnose, Seen},
+};
+
+/// Names frames by their number; those of `judges` know good parts.
+struct Reader<F> {
+    judges: bool,
+    name: F,
+}
+
+impl<F: FnMut(u64) -> Result<Diagnosis, StageError> + Send> Diagnose for Reader<F> {
+    fn judges(&self) -> bool {
+        self.judges
+    }
+
+    fn speaks(&self) -> bool {
+        false
+    }
+
+    fn models(&self) -> Vec<ModelUse> {
+        Vec::new()
+    }
+
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
+        Ok(Seen { diagnosis: (self.name)(frame.id().seq)?, judges: self.judges, glimpse: None })
+    }
+}
+
+fn diagnosis(finding: &str, familiarity: f64) -> Diagnosis {
+    Diagnosis {
+        by: "test".to_owned(),
+        subject: None,
+        finding: finding.to_owned(),
+        code: Some("steel_patches".to_owned()),
+        is_good: finding == "good",
+        probability: 0.9,
+        alternatives: Vec::new(),
+        familiarity: Some(familiarity),
+        language_model: None,
+    }
+}
+
+/// Scores frame 1 above the limit, with a region that the gate has no name for.
+struct OneRegion;
+
+impl Gate for OneRegion {
+    fn judge(&mut self, frame: &Frame, _features: Option<&Features>) -> Result<GateReading, ModelError> {
+        let score = if frame.id().seq == 1 { 2.0 } else { 0.5 };
+        let rect = cameras::Rect { x: 1, y: 1, width: 5, height: 5 };
+        let heat_map = HeatMap { size: Size::new(1, 1), values: vec![score], threshold: 1.0 };
+        let regions = vec![models::Region { rect, score, area_px: 20, code: None }];
+        Ok(GateReading { score, threshold: 1.0, p_value: Some(0.5), heat_map, regions })
+    }
+
+    fn magnification(&self) -> Option<f64> {
+        None
+    }
+}
+
+fn reports(station: Station) -> Vec<Report> {
+    let memory = Memory::default();
+    let knowledge = crate::knowledge::Knowledge::embedded().unwrap();
+    pipeline(station).catalogue(Box::new(knowledge)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let reports = memory.reports.lock().unwrap();
+    reports.clone()
+}
+
+fn station(
+    (judges, gate): (bool, bool),
+    name: impl FnMut(u64) -> Result<Diagnosis, StageError> + Send + 'static,
+) -> Station {
+    let reference = gate.then(|| Reference { gate: Box::new(OneRegion), ..all_good() });
+    let station = Station::new("press", Box::new(Script::good(3))).reference(reference);
+    station.eyes(Some(Box::new(Reader { judges, name })))
+}
+
+#[test]
+fn eyes_that_know_good_parts_judge_alone() {
+    let names = |frame| Ok(diagnosis(["good", "dent", "good"][frame as usize], if frame == 2 { 0.001 } else { 0.5 }));
+    let reports = reports(station((true, false), names));
+    let verdicts: Vec<_> = reports.iter().map(|report| report.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Pass, Verdict::Fail, Verdict::Review]);
+    assert!(reports.iter().all(|report| report.decided_by == DecidedBy::Head && report.timing_ms.diagnose.is_some()));
+    // What the catalogue proposes, although no gate has found a place.
+    assert_eq!(reports[1].disposition, crate::report::Disposition::Rework);
+    assert_eq!(reports[1].diagnosis.as_ref().unwrap().finding, "dent");
+}
+
+#[test]
+fn eyes_that_know_only_defects_look_at_suspects_and_name_their_regions() {
+    let reports = reports(station((false, true), |_| Ok(diagnosis("scratch", 0.5))));
+    let named: Vec<_> = reports.iter().map(|report| report.diagnosis.is_some()).collect();
+    assert_eq!(named, [false, true, false]);
+    assert_eq!((reports[1].verdict, reports[1].decided_by), (Verdict::Fail, DecidedBy::Bank));
+    assert_eq!(reports[1].defects[0].code, "steel_patches");
+    assert!(reports[1].reason.ends_with("; by its looks scratch (0.90)"), "{}", reports[1].reason);
+}
+
+#[test]
+fn a_diagnosis_that_does_not_stand_names_no_region() {
+    let reports = reports(station((false, true), |_| Ok(diagnosis("scratch", 0.001))));
+    assert_eq!(reports[1].defects[0].code, "unknown_anomaly");
+    assert!(reports[1].reason.contains("looks like nothing that test has learned"), "{}", reports[1].reason);
+}
+
+#[test]
+fn eyes_that_fail_cost_a_good_frame_its_verdict_and_a_suspect_one_its_name() {
+    let reports = reports(station((true, true), |_| Err("blind".into())));
+    let verdicts: Vec<_> = reports.iter().map(|report| report.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Invalid, Verdict::Fail, Verdict::Invalid]);
+    assert_eq!(reports[0].reason, "the diagnose stage failed on this picture: blind");
+}
