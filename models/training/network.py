@@ -93,16 +93,20 @@ class Encoder(nn.Module):
         y = self.conv(y, name + "_project_conv")
         return (y + x if stride == 1 and channels_in == channels_out else y), expanded
 
-    def forward(self, pixels):
-        """Returns features `[batch, 1952]` of pixels `[batch, 3, height, width]`, RGB, 0 to 255, sides multiples of 32."""
+    def maps(self, pixels):
+        """Returns the sight maps of pixels `[batch, 3, height, width]`, RGB, 0 to 255, sides multiples of 32: texture
+        `[batch, 672, height / 16, width / 16]` and shape `[batch, 1280, height / 32, width / 32]`."""
         x = ((pixels - INPUT_MEAN) * INPUT_SCALE).contiguous(memory_format=torch.channels_last)
         x = F.relu6(self.conv(x, "_conv_stem", stride=2))
         for index in range(len(BLOCKS)):
             x, expanded = self.block(x, index)
             if index == TEXTURE_BLOCK:
-                texture = expanded.mean((2, 3))
-        shape = F.relu6(self.conv(x, "_conv_head")).mean((2, 3))
-        return torch.cat([texture, shape], 1)
+                texture = expanded
+        return texture, F.relu6(self.conv(x, "_conv_head"))
+
+    def forward(self, pixels):
+        """Returns features `[batch, 1952]`, the means of the two maps of the same pixels."""
+        return torch.cat([sight.mean((2, 3)) for sight in self.maps(pixels)], 1)
 
 
 class Eyes(nn.Module):
