@@ -9,6 +9,7 @@ use crate::{evidence::write_atomically, record_error::RecordError, store::Store}
 
 mod cards;
 mod charts;
+pub(crate) mod coverage;
 mod format;
 pub(crate) mod picture;
 mod view;

@@ -8,6 +8,7 @@ mod detection;
 mod interval;
 mod pixel;
 mod ranking;
+mod selective;
 
 pub use decision::{Confusion, Decided, Outcomes};
 pub use detection::{
@@ -17,6 +18,7 @@ pub use detection::{
 pub use interval::{Bootstrap, Interval, clopper_pearson, quantile};
 pub use pixel::{AUPRO_LIMIT, Bounded, CoarseTallies, PixelCurve, PixelTally};
 pub use ranking::{Roc, RocPoint, Scored, f1_max, image_aupr};
+pub use selective::{CoveragePoint, Selective, Sure};
 
 #[cfg(test)]
 mod reference;

@@ -6,6 +6,7 @@ use super::{
     Dataset, Metrics, Round,
     metrics::{Interval, Roc},
 };
+use crate::html::coverage::CoverageChart;
 use charts::Histogram;
 use gallery::Picture;
 
@@ -13,7 +14,7 @@ mod charts;
 mod gallery;
 
 /// Measures in the order of the page, and what they say in words.
-const EXPLAINED: [(&str, &str); 17] = [
+const EXPLAINED: [(&str, &str); 19] = [
     ("image_auroc", "a defective image scores higher than a good one"),
     ("image_aupr", "average precision of the ranking"),
     ("image_f1_max", "best F1 over all thresholds: an upper bound"),
@@ -23,6 +24,8 @@ const EXPLAINED: [(&str, &str); 17] = [
     ("overkill_rate", "good images that were rejected at the deployed threshold"),
     ("accuracy", "images judged rightly at the deployed threshold"),
     ("macro_f1", "mean F1 over the classes at the deployed threshold"),
+    ("aurc", "mean share of wrong verdicts among the surest, over all coverages"),
+    ("accuracy_at_coverage_80pct", "judged rightly when a person judges the fifth that is nearest to the threshold"),
     ("pixel_auroc", "a defective pixel is hotter than a clean one"),
     ("aupro", "overlap with each defective region, up to 30 % of clean pixels"),
     ("precision", "found boxes that are right, at IoU 0.33"),
@@ -65,6 +68,7 @@ struct Page<'a> {
     histogram: Option<Histogram>,
     /// Points of the ROC curve in a 400 x 400 drawing.
     roc: Option<String>,
+    coverage: Option<CoverageChart>,
     pictures: Vec<Picture>,
 }
 
@@ -120,6 +124,7 @@ pub(super) fn render(dataset: &Dataset, round: &Round, metrics: &Metrics) -> Res
         images_per_s: format!("{:.1}", metrics.images_per_s),
         histogram: charts::histogram(&scored, charts::common_threshold(round)),
         roc: Roc::of(&scored).map(|roc| charts::roc_points(&roc)),
+        coverage: CoverageChart::of(&metrics.selective),
         pictures: gallery::worst(dataset, round),
     }
     .render()

@@ -39,6 +39,12 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Returns how sure the verdict is, 0 or more: how many times the score lies above the threshold or the threshold above the score, as a
+    /// logarithm. Infinite for a score of 0.
+    pub fn confidence(&self) -> f64 {
+        (self.score.max(0.0) / self.threshold.max(f64::MIN_POSITIVE)).ln().abs()
+    }
+
     /// Returns labelled and found boxes of `sample`.
     pub fn boxes(&self, sample: &Sample) -> Labelled {
         let found =

@@ -129,6 +129,11 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     assert_eq!(value("image_auroc"), Some(13.0 / 16.0));
     assert_eq!(value("pixel_auroc"), Some(1.0));
     assert_eq!(value("map_033"), None);
+    // By distance from the threshold: 0 and 146 thrice right, 16 and 1 wrong, 3 twice right.
+    let close = |name: &str, expected: f64| assert!((value(name).unwrap() - expected).abs() < 1e-9, "{name}");
+    close("aurc", (1.0 / 5.0 + 2.0 / 6.0 + 2.0 / 7.0 + 2.0 / 8.0) / 8.0);
+    close("accuracy_at_coverage_80pct", 5.0 / 7.0);
+    assert_eq!((metrics.selective.len(), metrics.selective[9].accuracy), (20, 1.0));
     assert!(metrics.intervals_95["escape_rate"].high > 0.25);
     let kinds: Vec<ProblemKind> = metrics.problems.iter().map(|problem| problem.kind).collect();
     assert_eq!(kinds, [ProblemKind::InvalidImage, ProblemKind::BadMask]);

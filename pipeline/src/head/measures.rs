@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::table::{MeasureRow, measure_rows};
-use crate::eval::metrics::{Bootstrap, Confusion, Interval, Roc, Scored, clopper_pearson};
+use crate::eval::metrics::{
+    Bootstrap, Confusion, CoveragePoint, Interval, Roc, Scored, Selective, Sure, clopper_pearson,
+};
 
 /// Draws of the bootstrap.
 const REPLICATES: usize = 1000;
@@ -82,6 +84,10 @@ pub struct ClassMeasures {
     pub calibration_error: f64,
     /// Mean of `-ln p` of the true class.
     pub log_loss: f64,
+    /// See [`Selective::aurc`], by the probability of what was said.
+    pub aurc: f64,
+    /// Share of the 80 % surest pictures that was named rightly.
+    pub accuracy_at_coverage_80pct: f64,
     /// Of two classes: a picture of one scores higher for it than a picture of the other. `None` with more classes or one.
     pub image_auroc: Option<f64>,
     /// 95 % intervals over the choice of pictures, by the measure's name: Clopper-Pearson for `accuracy`, else a bootstrap that keeps
@@ -93,6 +99,8 @@ pub struct ClassMeasures {
     pub confusion: Confusion,
     /// The bins of the calibration error that are not empty, least sure first.
     pub reliability: Vec<ReliabilityBin>,
+    /// What is right among the surest pictures, at every 5 % of coverage.
+    pub selective: Vec<CoveragePoint>,
 }
 
 impl ClassMeasures {
@@ -102,17 +110,21 @@ impl ClassMeasures {
         let view = View { labels, classified };
         let confusion = view.confusion(&all);
         let right = classified.iter().filter(|one| one.is_right()).count();
+        let selective = view.selective(&all)?;
         Some(Self {
             n_images: classified.len(),
             accuracy: ratio(right, classified.len())?,
             macro_f1: confusion.macro_f1()?,
             calibration_error: view.calibration_error(&all)?,
             log_loss: view.log_loss(),
+            aurc: selective.aurc(),
+            accuracy_at_coverage_80pct: selective.accuracy_at(0.8),
             image_auroc: view.auroc(&all),
             intervals_95: view.intervals(right),
             classes: (0..labels.len()).map(|class| score(&confusion, class)).collect(),
             confusion,
             reliability: view.reliability(&all),
+            selective: selective.curve(),
         })
     }
 }
@@ -153,10 +165,12 @@ struct View<'a> {
 type Measure = fn(&View<'_>, &[usize]) -> Option<f64>;
 
 /// Measures whose interval is bootstrapped.
-const BOOTSTRAPPED: [(&str, Measure); 3] = [
+const BOOTSTRAPPED: [(&str, Measure); 5] = [
     ("macro_f1", |view, draw| view.confusion(draw).macro_f1()),
     ("calibration_error", |view, draw| view.calibration_error(draw)),
     ("image_auroc", |view, draw| view.auroc(draw)),
+    ("aurc", |view, draw| Some(view.selective(draw)?.aurc())),
+    ("accuracy_at_coverage_80pct", |view, draw| Some(view.selective(draw)?.accuracy_at(0.8))),
 ];
 
 impl View<'_> {
@@ -214,6 +228,14 @@ impl View<'_> {
             .collect()
     }
 
+    fn selective(&self, draw: &[usize]) -> Option<Selective> {
+        let sure = |&i: &usize| {
+            let one = &self.classified[i];
+            Sure { confidence: one.confidence(), is_right: one.is_right() }
+        };
+        Selective::of(&draw.iter().map(sure).collect::<Vec<_>>())
+    }
+
     fn calibration_error(&self, draw: &[usize]) -> Option<f64> {
         let gap = |bin: &ReliabilityBin| (bin.confidence - bin.accuracy).abs() * bin.n as f64;
         (!draw.is_empty()).then(|| self.reliability(draw).iter().map(gap).sum::<f64>() / draw.len() as f64)
@@ -252,10 +274,14 @@ mod tests {
         // Bins of a fifteenth: 0.9 twice, right; 0.7 once, wrong; 0.6 twice, right.
         close(measures.calibration_error, (2.0 * 0.1 + 0.7 + 2.0 * 0.4) / 5.0);
         close(measures.log_loss, -(0.9_f64.ln() * 2.0 + 0.6_f64.ln() * 2.0 + 0.3_f64.ln()) / 5.0);
+        // By confidence: 0.9 twice right, 0.7 wrong, 0.6 twice right; risks 0, 0, 1/3, 1/4, 1/5.
+        close(measures.aurc, (1.0 / 3.0 + 0.25 + 0.2) / 5.0);
+        close(measures.accuracy_at_coverage_80pct, 0.75);
+        assert_eq!((measures.selective.len(), measures.selective[7].accuracy), (20, 1.0));
         assert_eq!((measures.classes[0].precision, measures.classes[1].recall), (Some(1.0), Some(1.0)));
         let accuracy = measures.intervals_95["accuracy"];
         assert!((accuracy.low - 0.2836).abs() < 1e-4 && (accuracy.high - 0.9949).abs() < 1e-4, "{accuracy:?}");
-        for name in ["macro_f1", "calibration_error", "image_auroc"] {
+        for name in ["macro_f1", "calibration_error", "image_auroc", "aurc", "accuracy_at_coverage_80pct"] {
             let Interval { low, high } = measures.intervals_95[name];
             assert!(low < high && low >= 0.0 && high <= 1.0, "{name}: {low} {high}");
         }

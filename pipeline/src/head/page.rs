@@ -8,7 +8,7 @@ use super::{
     evaluation::Prediction,
     table::{ClassRow, MeasureRow, class_rows, measure_rows},
 };
-use crate::html::picture::data_uri;
+use crate::html::{coverage::CoverageChart, picture::data_uri};
 
 /// Mistakes that are shown, the surest first.
 const SHOWN: usize = 24;
@@ -44,6 +44,7 @@ pub(super) struct HeadPage<'a> {
     /// An SVG of its own.
     confusion: String,
     dots: Vec<Dot>,
+    coverage: Option<CoverageChart>,
     mistakes: Vec<Mistake>,
     left_out: Vec<String>,
 }
@@ -61,6 +62,7 @@ impl<'a> HeadPage<'a> {
             latency: latency.unwrap_or_default(),
             confusion: rendered("confusion.svg", &ConfusionChart::of(&measures.confusion))?,
             dots: dots(measures),
+            coverage: CoverageChart::of(&measures.selective),
             mistakes: wrong.iter().copied().take(SHOWN).filter_map(mistake).collect(),
             left_out: evaluation.left_out.iter().map(LeftOut::message).collect(),
         })

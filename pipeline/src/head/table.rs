@@ -29,6 +29,12 @@ pub(super) fn measure_rows(measures: &ClassMeasures) -> Vec<MeasureRow> {
         ("image_auroc", "a picture of one class scores higher for it than one of the other", measures.image_auroc),
         ("calibration_error", "mean distance of confidence and accuracy", Some(measures.calibration_error)),
         ("log_loss", "mean of -ln of the true class's probability", Some(measures.log_loss)),
+        ("aurc", "mean share of wrong names among the surest pictures, over all coverages", Some(measures.aurc)),
+        (
+            "accuracy_at_coverage_80pct",
+            "named rightly when a person names the fifth that is least sure",
+            Some(measures.accuracy_at_coverage_80pct),
+        ),
     ];
     let row = |(name, meaning, value): (&'static str, &'static str, Option<f64>)| {
         let interval = range(measures.intervals_95.get(name).copied());

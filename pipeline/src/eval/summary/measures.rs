@@ -4,7 +4,7 @@ use crate::eval::{
     Dataset, Judged, Round, Sample,
     metrics::{
         Class, CoarseTallies, Confusion, Decided, DetectionCounts, Labelled, Outcomes, PixelCurve, PixelTally, Roc,
-        Scored, average_precision, average_precisions, f1_max, f1_of_classes, image_aupr, match_boxes,
+        Scored, Selective, Sure, average_precision, average_precisions, f1_max, f1_of_classes, image_aupr, match_boxes,
     },
 };
 
@@ -55,6 +55,8 @@ pub(super) const MEASURES: &[Measure] = &[
         |o| (o.good_passed + o.defective_rejected, o.n_good() + o.n_defective()),
     ),
     measure("macro_f1", macro_f1),
+    measure("aurc", |view, draw| Some(view.selective(draw)?.aurc())),
+    measure("accuracy_at_coverage_80pct", |view, draw| Some(view.selective(draw)?.accuracy_at(0.8))),
     pixels(
         "pixel_auroc",
         |view, _| Some(view.pixel_curve()?.auroc().value),
@@ -143,6 +145,15 @@ impl<'a> View<'a> {
             is_rejected: judged.is_rejected,
         };
         self.judged(draw).map(decided).collect()
+    }
+
+    /// Verdicts by how far the scores lie from their thresholds; `None` unless there are both good and defective images.
+    pub(super) fn selective(&self, draw: &[usize]) -> Option<Selective> {
+        let sure = |(sample, judged): (&Sample, &Judged)| Sure {
+            confidence: judged.confidence(),
+            is_right: judged.is_rejected == sample.is_defect,
+        };
+        self.both_kinds(draw).then(|| Selective::of(&self.judged(draw).map(sure).collect::<Vec<_>>()))?
     }
 
     fn both_kinds(&self, draw: &[usize]) -> bool {
