@@ -5,16 +5,19 @@
 
 use std::path::{Path, PathBuf};
 
+mod compare;
 mod error;
+mod explained;
 mod inspector;
 mod journal;
 pub(crate) mod layout;
 pub mod metrics;
-mod output;
+pub(crate) mod output;
 mod page;
 mod runner;
 mod summary;
 
+pub use compare::{Better, Compared, Comparison, Paired, Side, Value};
 pub use error::EvalError;
 pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
 pub use journal::Journal;
@@ -57,6 +60,14 @@ impl Plan {
         if self.station.is_some() {
             return Ok(Vec::new());
         }
+        let has_templates = dataset.samples.iter().any(|sample| sample.template.is_some());
+        if dataset.golden.is_empty() && !has_templates {
+            return Err(EvalError::TooFewGolden {
+                path: self.dataset.clone(),
+                asked: self.shots.unwrap_or(1),
+                found: 0,
+            });
+        }
         choose_golden(dataset, &self.dataset, self.shots, seed)
     }
 }
@@ -64,7 +75,7 @@ impl Plan {
 /// What is known while an evaluation is not complete, in its output folder.
 const JOURNAL: &str = "judged.jsonl";
 
-/// Evaluates `inspector` as `plan` says, writes the three files and returns the numbers. An evaluation that was interrupted goes
+/// Evaluates `inspector` as `plan` says, writes the files and returns the numbers. An evaluation that was interrupted goes
 /// on where it was.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub use domain_evaluation::{
     DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
 };
 pub use error::HeadError;
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, SCHEMA, evaluate};
 pub use folders::{Part, Picture, read};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin, most_likely};
 pub use parts::{LeftOut, Parts, Reason};

@@ -1,6 +1,6 @@
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use crate::{
     kit::{Kit, Text},
 };
 
+mod compare;
 mod domain;
 mod head;
 
@@ -32,13 +33,14 @@ const DEEPPCB_MARGIN_PX: u32 = 10;
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     /// Folder of the data set
-    dataset: PathBuf,
+    #[arg(required_unless_present = "compare")]
+    dataset: Option<PathBuf>,
     /// How the data set is laid out
-    #[arg(long, value_enum, required_unless_present_any = ["head", "domain"])]
+    #[arg(long, value_enum, required_unless_present_any = ["head", "domain", "compare"])]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "compare")]
+    output: Option<PathBuf>,
     /// Compare position by position with an aligned golden template; always so for deeppcb
     #[arg(long)]
     template: bool,
@@ -63,6 +65,14 @@ pub(super) struct EvalArgs {
     /// With --domain: leave the language model out
     #[arg(long, requires = "domain")]
     no_text: bool,
+    /// Put two metrics.json of the same images side by side: every measure with its interval, the difference, and a paired test
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["A.json", "B.json"],
+        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+    )]
+    compare: Option<Vec<PathBuf>>,
     /// Judge with an enrolled station, as it is, and learn nothing
     #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
     station: Option<StationName>,
@@ -82,16 +92,41 @@ pub(super) struct EvalArgs {
     json: bool,
 }
 
+/// What standard output is for.
+#[derive(Debug, Clone, Copy)]
+enum Print {
+    Json,
+    Lines,
+}
+
+/// From where to where.
+#[derive(Debug, Clone, Copy)]
+struct Folders<'a> {
+    dataset: &'a Path,
+    output: &'a Path,
+}
+
 impl EvalArgs {
-    fn plan(&self, layout: Layout) -> Plan {
+    const fn print(&self) -> Print {
+        if self.json { Print::Json } else { Print::Lines }
+    }
+
+    fn folders(&self) -> anyhow::Result<Folders<'_>> {
+        let (dataset, output) = (self.dataset.as_deref(), self.output.as_deref());
+        let (dataset, output) =
+            dataset.zip(output).context("the command line asks for a data set and an output folder")?;
+        Ok(Folders { dataset, output })
+    }
+
+    fn plan(&self, layout: Layout, folders: Folders<'_>) -> Plan {
         Plan {
-            dataset: self.dataset.clone(),
+            dataset: folders.dataset.to_owned(),
             layout,
             good: self.good.clone(),
             station: self.station.as_ref().map(|name| name.as_str().to_owned()),
             shots: self.shots.map(|shots| shots as usize),
             seeds: self.seeds.unwrap_or(if self.shots.is_some() { SEEDS_OF_SHOTS } else { 1 }),
-            output: self.output.clone(),
+            output: folders.output.to_owned(),
         }
     }
 
@@ -117,16 +152,20 @@ impl EvalArgs {
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
-    if let Some(folder) = &args.head {
-        return head::run(args, folder);
+    if let Some([a, b]) = args.compare.as_deref() {
+        return compare::run([a, b], args.print());
+    }
+    let folders = args.folders()?;
+    if let Some(head) = &args.head {
+        return head::run(head, folders, args.print());
     }
     if let Some(domain) = &args.domain {
         let order = domain::Order {
             domain,
-            dataset: &args.dataset,
+            dataset: folders.dataset,
             strangers: args.strangers.as_deref(),
             text: if args.no_text { Text::Plain } else { Text::Written },
-            output: &args.output,
+            output: folders.output,
         };
         let evaluation = domain::evaluated(order)?;
         return if args.json { print_json(&evaluation) } else { domain::say(&evaluation) };
@@ -134,7 +173,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     let layout = args.layout.context("the command line asks for a layout or a head")?;
     let mut inspector = args.inspector(layout)?;
     let mut progress = Progress { bar: progress::bar(0, "judging images") };
-    let metrics = evaluate(&args.plan(layout), inspector.as_mut(), &mut progress);
+    let metrics = evaluate(&args.plan(layout, folders), inspector.as_mut(), &mut progress);
     progress.bar.finish_and_clear();
     let metrics = metrics?;
     warn_of_problems(&metrics)?;
@@ -144,7 +183,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     for line in summary(&metrics) {
         print_line(&line)?;
     }
-    print_line(&format!("report: {}", args.output.join("report.html").display()))?;
+    print_line(&format!("report: {}", folders.output.join("report.html").display()))?;
     Ok(Outcome::Done)
 }
 

@@ -26,6 +26,16 @@ pub enum EvalError {
         /// What is there.
         found: String,
     },
+    /// A file does not hold what it should.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    WrongFile {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: String,
+        /// What it holds.
+        found: String,
+    },
     /// There are fewer golden images than were asked for.
     #[error("{}: expected at least {asked} good images to learn from, found {found}", path.display())]
     TooFewGolden {

@@ -53,10 +53,10 @@ impl Journal {
 
     /// Returns the key of `sample` as judged by what `fingerprint` names after learning from files with the `golden` hashes.
     pub(super) fn key(&self, fingerprint: &str, golden: &[String], sample: &Sample) -> String {
-        let mut parts = vec![self.program.clone(), fingerprint.to_owned()];
-        for file in [Some(&sample.path), sample.mask.as_ref(), sample.template.as_ref()] {
+        let mut parts = vec![self.program.clone(), fingerprint.to_owned(), sample.sha256.clone()];
+        for file in [&sample.mask, &sample.template] {
             // What cannot be read is told where it is used.
-            parts.push(file.and_then(|file| file_hash(file).ok()).unwrap_or_default());
+            parts.push(file.as_ref().and_then(|file| file_hash(file).ok()).unwrap_or_default());
         }
         parts.extend_from_slice(golden);
         sha256(parts.join("\n"))

@@ -1,11 +1,13 @@
 //! Where a data set keeps its golden images, its test images and their labels.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
 
 use cameras::PICTURE_EXTENSIONS;
+use models::hash::sha256;
 use serde::Serialize;
 
 use super::{EvalError, metrics::Truth};
@@ -46,7 +48,9 @@ impl Layout {
 pub struct Sample {
     /// The image.
     pub path: PathBuf,
-    /// Its class: the name of its folder, or `pair` for DeepPCB.
+    /// Of its file, in hexadecimal; empty before [`Dataset::open`] has read it.
+    pub sha256: String,
+    /// Its class: the name of its folder, `pair` for DeepPCB, or the category of its boxes.
     pub class: String,
     /// Whether it shows a defect.
     pub is_defect: bool,
@@ -56,12 +60,34 @@ pub struct Sample {
     pub template: Option<PathBuf>,
     /// Its labelled defects, where there are boxes.
     pub truths: Vec<Truth>,
+    /// Its number in the file of labels, where that has numbers.
+    pub image_id: Option<u64>,
 }
 
 impl Sample {
     /// A good image, until something else is said.
     fn of_class(path: PathBuf, class: &str) -> Self {
-        Self { path, class: class.to_owned(), is_defect: false, mask: None, template: None, truths: Vec::new() }
+        let class = class.to_owned();
+        Self {
+            path,
+            sha256: String::new(),
+            class,
+            is_defect: false,
+            mask: None,
+            template: None,
+            truths: Vec::new(),
+            image_id: None,
+        }
+    }
+
+    /// Returns what tells it from every other image and from itself with other labels.
+    pub(super) fn identity(&self) -> String {
+        let mut identity = identity(&self.sha256, &self.class);
+        for Truth { rect, class } in &self.truths {
+            // Writing to a string cannot fail.
+            write!(identity, " {},{},{},{},{class}", rect.x, rect.y, rect.width, rect.height).ok();
+        }
+        identity
     }
 }
 
@@ -120,9 +146,25 @@ impl Dataset {
             Layout::Deeppcb => deeppcb::open(root)?,
             Layout::Folders => folders::open(root, good)?,
         };
-        dataset.leaks = leakage::find(&dataset)?;
+        leakage::find(&mut dataset)?;
         Ok(dataset)
     }
+
+    /// Returns whether any image has labelled boxes.
+    pub fn has_boxes(&self) -> bool {
+        self.samples.iter().any(|sample| !sample.truths.is_empty())
+    }
+}
+
+/// Returns what tells an image of a class, whose file has this hash, from every other.
+pub(crate) fn identity(sha256: &str, class: &str) -> String {
+    format!("{sha256} {class}")
+}
+
+/// Returns the SHA-256 over images, whatever their order.
+pub(crate) fn data_sha256(mut identities: Vec<String>) -> String {
+    identities.sort();
+    sha256(identities.join("\n"))
 }
 
 /// Entries of a folder, sorted, without hidden ones.

@@ -6,6 +6,7 @@
 mod decision;
 mod detection;
 mod interval;
+mod paired;
 mod pixel;
 mod ranking;
 mod selective;
@@ -16,6 +17,7 @@ pub use detection::{
     f1_of_classes, match_boxes,
 };
 pub use interval::{Bootstrap, Interval, clopper_pearson, quantile};
+pub use paired::mcnemar_exact;
 pub use pixel::{AUPRO_LIMIT, Bounded, CoarseTallies, PixelCurve, PixelTally};
 pub use ranking::{Roc, RocPoint, Scored, f1_max, image_aupr};
 pub use selective::{CoveragePoint, Selective, Sure};

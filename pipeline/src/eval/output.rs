@@ -9,11 +9,15 @@ use serde::Serialize;
 
 use super::{Dataset, EvalError, Judged, Metrics, Round, Sample, metrics::Truth, page};
 
+/// Every verdict, one JSON line each, in the output folder.
+pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
+
 /// One line of `predictions.jsonl`.
 #[derive(Serialize)]
 struct Line<'a> {
     seed: u64,
     path: String,
+    sha256: &'a str,
     class: &'a str,
     is_defect: bool,
     #[serde(flatten)]
@@ -77,6 +81,7 @@ fn line<'a>(seed: u64, sample: &'a Sample, judged: &'a Result<Judged, String>) -
     Line {
         seed,
         path: sample.path.display().to_string(),
+        sha256: &sample.sha256,
         class: &sample.class,
         is_defect: sample.is_defect,
         said,
@@ -94,7 +99,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), EvalError> {
 
 /// Writes `metrics.json`, `predictions.jsonl` and `report.html`.
 pub(super) fn write(folder: &Path, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
-    write_predictions(&folder.join("predictions.jsonl"), dataset, rounds)?;
+    write_predictions(&folder.join(PREDICTIONS), dataset, rounds)?;
     let page = page::render(dataset, &rounds[0], metrics).map_err(|source| EvalError::Page { source })?;
     write_text(&folder.join("report.html"), &page)?;
     let path = folder.join("metrics.json");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Dataset, Problem, Round,
-    layout::{Layout, Leak},
+    layout::{Layout, Leak, data_sha256},
     metrics::{
         Bootstrap, Bounded, Confusion, CoveragePoint, DetectionCounts, Interval, Outcomes, PixelCurve, Selective,
         clopper_pearson, quantile,
@@ -40,7 +40,7 @@ pub struct Subject {
 }
 
 /// Percentiles of the time from a decoded frame to its reading, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of the images are faster.
     pub p50: f64,
@@ -98,6 +98,8 @@ pub struct Metrics {
     pub subject: Subject,
     /// Version of Loupe.
     pub app_version: &'static str,
+    /// SHA-256 over the files and the labels of the images that were judged: the same data give the same.
+    pub data_sha256: String,
     /// Images that were judged.
     pub n_images: usize,
     /// Good ones among them.
@@ -157,6 +159,7 @@ impl Metrics {
             schema: SCHEMA,
             subject,
             app_version: env!("CARGO_PKG_VERSION"),
+            data_sha256: data_sha256(all.iter().map(|&i| dataset.samples[i].identity()).collect()),
             n_images: all.len(),
             n_good: all.len() - n_defective,
             n_defective,

@@ -6,17 +6,24 @@ use std::{
 };
 
 use cameras::FrameId;
-use models::head::{Classifier, Origin};
+use models::{
+    hash::hexadecimal,
+    head::{Classifier, Origin},
+};
 use serde::Serialize;
 
 use super::{
     ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason, charts::rendered,
     features::in_picture, folders::read, page::HeadPage,
 };
-use crate::eval::Latency;
+use crate::eval::{
+    Latency,
+    layout::{data_sha256, identity},
+    output::PREDICTIONS,
+};
 
 /// The version that `metrics.json` carries in its field `schema`.
-const SCHEMA: &str = "loupe.head-metrics/1";
+pub const SCHEMA: &str = "loupe.head-metrics/1";
 
 /// The content of `metrics.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +38,8 @@ pub struct Evaluation {
     pub part: Part,
     /// The folder of the head.
     pub head: String,
+    /// SHA-256 over the files and classes of the pictures that were measured: the same data give the same.
+    pub data_sha256: String,
     /// What the head was made of.
     pub origin: Origin,
     /// How well it does.
@@ -46,6 +55,8 @@ pub struct Evaluation {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Prediction {
     pub(super) path: PathBuf,
+    /// Of its file, in hexadecimal.
+    pub(super) sha256: String,
     pub(super) class: String,
     pub(super) said: String,
     /// Of the class that was said.
@@ -83,6 +94,7 @@ pub fn evaluate(
         dataset: dataset.display().to_string(),
         part: measured.part,
         head: head.join(HEAD_FILE).display().to_string(),
+        data_sha256: data_sha256(predictions.iter().map(|one| identity(&one.sha256, &one.class)).collect()),
         origin: classifier.head().origin().clone(),
         measures,
         latency_ms: Latency::of(predictions.iter().map(|prediction| prediction.latency_ms).collect()),
@@ -95,7 +107,8 @@ pub fn evaluate(
 /// The pictures that are measured.
 struct Measured {
     part: Part,
-    pictures: Vec<Picture>,
+    /// Each with the SHA-256 of its file.
+    pictures: Vec<(Picture, [u8; 32])>,
     left_out: Vec<LeftOut>,
 }
 
@@ -111,7 +124,7 @@ impl Measured {
             if classifier.head().has_learned_from(&digest) {
                 measured.left_out.push(LeftOut { path: picture.path, reason: Reason::LearnedFrom });
             } else {
-                measured.pictures.push(picture);
+                measured.pictures.push((picture, digest));
             }
         }
         Ok(measured)
@@ -125,14 +138,14 @@ impl Measured {
     ) -> Result<(Vec<Classified>, Vec<Prediction>), HeadError> {
         let (mut classified, mut predictions) = (Vec::new(), Vec::new());
         let total = self.pictures.len();
-        for (index, picture) in std::mem::take(&mut self.pictures).into_iter().enumerate() {
+        for (index, (picture, digest)) in std::mem::take(&mut self.pictures).into_iter().enumerate() {
             match cameras::decode_file(&picture.path, FrameId { source: "eval".into(), seq: index as u64 }) {
                 Ok(frame) => {
                     let started = Instant::now();
                     let probabilities = classifier.probabilities(&frame);
                     let probabilities = probabilities.map_err(|error| in_picture(&error, &picture.path))?;
                     let one = classified_as(labels, &picture.class, probabilities);
-                    predictions.push(prediction(picture, &one, (labels, started.elapsed())));
+                    predictions.push(prediction((picture, digest), &one, (labels, started.elapsed())));
                     classified.push(one);
                 }
                 Err(error) => {
@@ -150,9 +163,14 @@ fn classified_as(labels: &[String], class: &str, probabilities: Vec<f64>) -> Cla
     Classified { truth, probabilities }
 }
 
-fn prediction(picture: Picture, one: &Classified, (labels, latency): (&[String], Duration)) -> Prediction {
+fn prediction(
+    (picture, digest): (Picture, [u8; 32]),
+    one: &Classified,
+    (labels, latency): (&[String], Duration),
+) -> Prediction {
     Prediction {
         path: picture.path,
+        sha256: hexadecimal(&digest),
         class: picture.class,
         said: labels[one.said()].clone(),
         probability: one.confidence(),
@@ -162,7 +180,7 @@ fn prediction(picture: Picture, one: &Classified, (labels, latency): (&[String],
 }
 
 fn write(output: &Path, evaluation: &Evaluation, predictions: &[Prediction]) -> Result<(), HeadError> {
-    write_predictions(&output.join("predictions.jsonl"), predictions)?;
+    write_predictions(&output.join(PREDICTIONS), predictions)?;
     let page = rendered("report.html", &HeadPage::of(evaluation, predictions)?)?;
     let path = output.join("metrics.json");
     let text = serde_json::to_string_pretty(evaluation).map_err(|error| HeadError::io(&path)(error.into()))?;

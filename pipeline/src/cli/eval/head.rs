@@ -9,20 +9,20 @@ use models::{
     ort_engine::SessionConfig,
 };
 
-use super::{EvalArgs, Outcome, print_json, print_line, progress};
+use super::{Folders, Outcome, Print, print_json, print_line, progress};
 use crate::{
     head::{HEAD_FILE, evaluate},
     kit::Kit,
 };
 
-/// Measures the head in `folder` and says what came of it.
+/// Measures the head in the folder `head` and says what came of it.
 ///
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
-pub(super) fn run(args: &EvalArgs, folder: &Path) -> anyhow::Result<Outcome> {
-    let mut classifier = open(folder)?;
+pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
+    let mut classifier = open(head)?;
     let bar = progress::bar(0, "classifying pictures");
-    let evaluation = evaluate((folder, &mut classifier), &args.dataset, &args.output, &mut |done, total| {
+    let evaluation = evaluate((head, &mut classifier), folders.dataset, folders.output, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });
@@ -32,7 +32,7 @@ pub(super) fn run(args: &EvalArgs, folder: &Path) -> anyhow::Result<Outcome> {
     for left_out in &evaluation.left_out {
         writeln!(stderr, "loupe: {}", left_out.message())?;
     }
-    if args.json {
+    if matches!(print, Print::Json) {
         return print_json(&evaluation);
     }
     let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
@@ -43,7 +43,7 @@ pub(super) fn run(args: &EvalArgs, folder: &Path) -> anyhow::Result<Outcome> {
     if let Some(latency) = evaluation.latency_ms {
         print_line(&super::latency_line(latency))?;
     }
-    print_line(&format!("report: {}", args.output.join("report.html").display()))?;
+    print_line(&format!("report: {}", folders.output.join("report.html").display()))?;
     Ok(Outcome::Done)
 }
 

@@ -14,18 +14,18 @@ pub struct Leak {
     pub judged: PathBuf,
 }
 
-/// Returns every judged image whose bytes are those of a golden image, the image's own template included.
-pub(super) fn find(dataset: &Dataset) -> Result<Vec<Leak>, EvalError> {
+/// Hashes every judged image, and finds those whose bytes are those of a golden image, the image's own template included.
+pub(super) fn find(dataset: &mut Dataset) -> Result<(), EvalError> {
     let mut golden = HashMap::new();
     let templates = dataset.samples.iter().filter_map(|sample| sample.template.as_ref());
     for path in dataset.golden.iter().chain(templates) {
-        golden.insert(file_hash(path)?, path);
+        golden.insert(file_hash(path)?, path.clone());
     }
-    let mut leaks = Vec::new();
-    for sample in &dataset.samples {
-        if let Some(&path) = golden.get(&file_hash(&sample.path)?) {
-            leaks.push(Leak { golden: path.clone(), judged: sample.path.clone() });
+    for sample in &mut dataset.samples {
+        sample.sha256 = file_hash(&sample.path)?;
+        if let Some(path) = golden.get(&sample.sha256) {
+            dataset.leaks.push(Leak { golden: path.clone(), judged: sample.path.clone() });
         }
     }
-    Ok(leaks)
+    Ok(())
 }

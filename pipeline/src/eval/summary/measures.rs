@@ -163,7 +163,7 @@ impl<'a> View<'a> {
 
     /// Whether any sample has labelled boxes.
     pub(super) fn has_boxes(&self) -> bool {
-        self.dataset.samples.iter().any(|sample| !sample.truths.is_empty())
+        self.dataset.has_boxes()
     }
 
     pub(super) fn boxes(&self, draw: &[usize]) -> Vec<&Labelled> {

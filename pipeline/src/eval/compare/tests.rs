@@ -1,0 +1,106 @@
+use std::fs;
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+/// A folder with `metrics.json` and, for each image, whether it was judged rightly.
+fn evaluation(folder: &Path, metrics: &Json, rights: &[bool]) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    let line = |(index, is_right): (usize, &bool)| {
+        json!({"seed": 1, "path": format!("{index}.png"), "sha256": format!("{index:064}"), "class": "dent", "is_defect": true,
+            "is_rejected": is_right}).to_string()
+    };
+    let unseen =
+        json!({"seed": 2, "path": "0.png", "class": "dent", "is_defect": true, "is_rejected": true}).to_string();
+    let lines: Vec<String> = rights.iter().enumerate().map(line).chain([unseen]).collect();
+    fs::write(folder.join("predictions.jsonl"), lines.join("\n")).unwrap();
+    fs::write(folder.join("metrics.json"), metrics.to_string()).unwrap();
+    folder.join("metrics.json")
+}
+
+fn metrics(accuracy: f64, low: f64, high: f64) -> Json {
+    json!({"schema": "loupe.metrics/1", "dataset": "set", "n_images": 10, "data_sha256": "a".repeat(64), "gate": "bank", "seeds": [{}],
+        "accuracy": accuracy, "escape_rate": 1.0 - accuracy, "map_033": null, "latency_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
+        "intervals_95": {"accuracy": {"low": low, "high": high}}, "confusion": {"classes": ["good", "defect"], "counts": []}})
+}
+
+fn head(classes: &[&str]) -> Json {
+    json!({"schema": "loupe.head-metrics/1", "dataset": "set", "n_images": 10, "data_sha256": "a".repeat(64), "head": "h", "accuracy": 0.5,
+        "latency_ms": null, "intervals_95": {}, "confusion": {"classes": classes, "counts": []}})
+}
+
+#[test]
+fn measures_that_both_have_and_who_is_right_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let right = |wrong: &[usize]| (0..10).map(|index| !wrong.contains(&index)).collect::<Vec<_>>();
+    let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &right(&[0, 1, 2, 3, 4]));
+    let b = evaluation(&root.path().join("b"), &metrics(0.9, 0.7, 0.99), &right(&[5]));
+    let comparison = Comparison::of(&a, &b).unwrap();
+    let names: Vec<&str> = comparison.measures.iter().map(|row| row.measure).collect();
+    assert_eq!(names, ["escape_rate", "accuracy"]);
+    let [escape, accuracy] = &comparison.measures[..] else { panic!("two measures") };
+    assert_eq!((escape.better, escape.intervals_overlap), (Better::B, None));
+    assert!((accuracy.difference - 0.4).abs() < 1e-12);
+    assert_eq!((accuracy.better, accuracy.intervals_overlap), (Better::B, Some(false)));
+    let paired = comparison.paired.unwrap();
+    assert_eq!((paired.n_images, paired.only_a_right, paired.only_b_right), (10, 1, 5));
+    assert!((paired.p_value - 14.0 / 64.0).abs() < 1e-9, "{paired:?}");
+    assert!(comparison.data_is_known_equal && comparison.a.judge == "gate bank");
+    let same = Comparison::of(&a, &a).unwrap();
+    assert_eq!((same.measures[1].better, same.measures[1].intervals_overlap), (Better::Equal, Some(true)));
+}
+
+#[test]
+fn without_rows_there_is_no_paired_test() {
+    let root = tempfile::tempdir().unwrap();
+    let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &[true]);
+    let b = evaluation(&root.path().join("b"), &metrics(0.5, 0.3, 0.6), &[true, false]);
+    let reason = |a: &Path, b: &Path| Comparison::of(a, b).unwrap().not_paired.unwrap();
+    assert!(reason(&a, &b).contains("expected the images of"), "{}", reason(&a, &b));
+    fs::remove_file(root.path().join("b/predictions.jsonl")).unwrap();
+    assert!(reason(&a, &b).contains("b/predictions.jsonl: No such file"), "{}", reason(&a, &b));
+    fs::write(root.path().join("b/predictions.jsonl"), "{}\n").unwrap();
+    assert!(reason(&a, &b).contains("found in line 1 missing field `path`"), "{}", reason(&a, &b));
+}
+
+#[test]
+fn a_head_of_two_classes_stands_beside_a_station() {
+    let root = tempfile::tempdir().unwrap();
+    let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &[true]);
+    let b = evaluation(&root.path().join("b"), &head(&["dent", "good"]), &[true]);
+    assert_eq!(Comparison::of(&a, &b).unwrap().b.judge, "head h");
+}
+
+#[test]
+fn what_cannot_be_compared_is_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &[true]);
+    let changed = |key: &str, value: Json| {
+        let mut changed = metrics(0.5, 0.3, 0.6);
+        changed[key] = value;
+        changed
+    };
+    let cases = [
+        (changed("n_images", json!(12)), "expected the 10 images of A, found 12 images"),
+        (
+            changed("data_sha256", json!("b".repeat(64))),
+            "expected the images and labels of A (SHA-256 aaaaaaaaaaaa), found others (SHA-256 bbbbbbbbbbbb)",
+        ),
+        (
+            changed("schema", json!("loupe.report/1")),
+            "expected metrics.json as `loupe eval` writes it, found the schema loupe.report/1",
+        ),
+        (
+            head(&["a", "b", "c"]),
+            "expected measures that mean what those of A (verdicts about parts) do, found names of 3 classes",
+        ),
+        (json!({}), "expected metrics.json as `loupe eval` writes it, found missing field `schema` at line 1 column 2"),
+    ];
+    for (metrics, expected) in cases {
+        let b = evaluation(&root.path().join("b"), &metrics, &[true]);
+        let error = Comparison::of(&a, &b).unwrap_err().to_string().replace(&a.display().to_string(), "A");
+        assert_eq!(error, format!("{}: {expected}", b.display()));
+    }
+    assert!(Comparison::of(&a, Path::new("none.json")).unwrap_err().to_string().starts_with("none.json: No such file"));
+}
