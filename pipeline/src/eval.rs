@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod coco;
 mod compare;
 mod error;
 mod explained;
@@ -17,6 +18,7 @@ mod page;
 mod runner;
 mod summary;
 
+pub use coco::Category;
 pub use compare::{Better, Compared, Comparison, Paired, Side, Value};
 pub use error::EvalError;
 pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
@@ -41,7 +43,8 @@ pub struct Plan {
     pub shots: Option<usize>,
     /// How often to draw them, at least 1.
     pub seeds: u64,
-    /// Folder for `metrics.json`, `predictions.jsonl` and `report.html`.
+    /// Folder for `metrics.json`, `predictions.jsonl` and `report.html`; with labelled boxes also for `coco_ground_truth.json` and
+    /// `coco_detections.json`.
     pub output: PathBuf,
 }
 
@@ -97,7 +100,7 @@ pub fn evaluate(plan: &Plan, inspector: &mut dyn Inspector, watcher: &mut dyn Wa
     problems.extend(problems_of(&dataset, &rounds[0]));
     refuse_empty(&plan.dataset, &rounds)?;
     let metrics = Metrics::of(plan.subject(inspector), &dataset, &rounds, problems);
-    output::write(&plan.output, &dataset, &rounds, &metrics)?;
+    output::write(plan, &dataset, &rounds, &metrics)?;
     journal.close()?;
     Ok(metrics)
 }

@@ -10,8 +10,9 @@ use cameras::PICTURE_EXTENSIONS;
 use models::hash::sha256;
 use serde::Serialize;
 
-use super::{EvalError, metrics::Truth};
+use super::{Category, EvalError, metrics::Truth};
 
+mod coco;
 mod deeppcb;
 mod folders;
 mod leakage;
@@ -30,6 +31,8 @@ pub enum Layout {
     Deeppcb,
     /// A folder for each class, one of them good; or `train/<class>` and `test/<class>`
     Folders,
+    /// JSON files of COCO labels beside their pictures or in `annotations`; pictures without labels are good
+    Coco,
 }
 
 impl Layout {
@@ -39,6 +42,7 @@ impl Layout {
             Self::Mvtec => "mvtec",
             Self::Deeppcb => "deeppcb",
             Self::Folders => "folders",
+            Self::Coco => "coco",
         }
     }
 }
@@ -101,10 +105,16 @@ pub enum ProblemKind {
     MissingMask,
     /// A mask cannot be read or has another size than its image.
     BadMask,
-    /// A line of labels does not parse.
+    /// A label does not parse, does not fit its picture or refers to nothing.
     BadLabel,
     /// A pair lacks its template or its labels.
     IncompletePair,
+    /// A file of labels names an image that is not there.
+    MissingImage,
+    /// A file of labels has an id or a picture more than once.
+    DuplicateId,
+    /// Pictures lie beside a file of labels that does not name them.
+    UnlistedImage,
 }
 
 /// One thing that is wrong with a data set.
@@ -129,6 +139,8 @@ pub struct Dataset {
     pub golden: Vec<PathBuf>,
     /// Images to judge, sorted within their class.
     pub samples: Vec<Sample>,
+    /// What boxes may be, as the file of labels numbers them; empty where the layout has no numbers.
+    pub categories: Vec<Category>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
     /// Files that are both learned from and judged.
@@ -145,6 +157,7 @@ impl Dataset {
             Layout::Mvtec => mvtec::open(root)?,
             Layout::Deeppcb => deeppcb::open(root)?,
             Layout::Folders => folders::open(root, good)?,
+            Layout::Coco => coco::open(root)?,
         };
         leakage::find(&mut dataset)?;
         Ok(dataset)

@@ -7,7 +7,7 @@ use std::{
 use models::Region;
 use serde::Serialize;
 
-use super::{Dataset, EvalError, Judged, Metrics, Round, Sample, metrics::Truth, page};
+use super::{Dataset, EvalError, Judged, Metrics, Plan, Round, Sample, coco, metrics::Truth, page};
 
 /// Every verdict, one JSON line each, in the output folder.
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
@@ -97,9 +97,14 @@ pub(super) fn prepare(folder: &Path) -> Result<(), EvalError> {
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(failed)
 }
 
-/// Writes `metrics.json`, `predictions.jsonl` and `report.html`.
-pub(super) fn write(folder: &Path, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
+/// Writes every file that [`Plan::output`] names.
+pub(super) fn write(plan: &Plan, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
+    let folder = &plan.output;
     write_predictions(&folder.join(PREDICTIONS), dataset, rounds)?;
+    if dataset.has_boxes() {
+        let root = if plan.dataset.is_file() { plan.dataset.parent().unwrap_or(&plan.dataset) } else { &plan.dataset };
+        coco::write(folder, root, dataset, &rounds[0])?;
+    }
     let page = page::render(dataset, &rounds[0], metrics).map_err(|source| EvalError::Page { source })?;
     write_text(&folder.join("report.html"), &page)?;
     let path = folder.join("metrics.json");

@@ -30,6 +30,8 @@ pub struct Judged {
     pub is_rejected: bool,
     /// What looks strange.
     pub regions: Vec<Region>,
+    /// Of the frame, in pixels.
+    pub size: Size,
     /// From decoded frame to reading.
     pub latency: Duration,
     /// Against the mask, where the image is good or has one.
@@ -162,7 +164,7 @@ fn judge(
     };
     so_far.explanation.clone_from(&entry.explanation);
     let tally = tally(sample, frame.size(), &entry.reading.heat_map).ok().flatten();
-    Ok(Ok(keep(entry.reading, entry.latency, tally)))
+    Ok(Ok(keep(entry.reading, entry.latency, (frame.size(), tally))))
 }
 
 fn read(sample: &Sample, frame: &Frame, inspector: &mut dyn Inspector) -> Result<Result<Entry, String>, EvalError> {
@@ -198,7 +200,7 @@ pub(super) fn decode(path: &Path) -> Result<Frame, cameras::CameraError> {
     cameras::decode_file(path, FrameId { source: "eval".into(), seq: 0 })
 }
 
-fn keep(reading: GateReading, latency: Duration, tally: Option<PixelTally>) -> Judged {
+fn keep(reading: GateReading, latency: Duration, (size, tally): (Size, Option<PixelTally>)) -> Judged {
     Judged {
         score: f64::from(reading.score),
         threshold: f64::from(reading.threshold),
@@ -206,6 +208,7 @@ fn keep(reading: GateReading, latency: Duration, tally: Option<PixelTally>) -> J
         is_rejected: reading.is_suspect(),
         heat_map: shrink(&reading.heat_map),
         regions: reading.regions,
+        size,
         latency,
         tally,
     }

@@ -6,6 +6,8 @@ use models::{GateReading, HeatMap, ModelError, Region};
 
 use super::*;
 
+mod coco;
+
 /// Compares each pixel with the mean of the golden ones; the threshold is the largest difference among these.
 #[derive(Default)]
 struct MeanDifference {

@@ -1,0 +1,286 @@
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cameras::{Rect, Size};
+
+use super::{Dataset, Problem, ProblemKind, Sample, entries, folders_in, name_of, wrong_layout};
+use crate::eval::{
+    EvalError,
+    coco::{Annotation, Category, Image, Labels},
+    metrics::Truth,
+};
+use pictures::Pictures;
+
+mod pictures;
+
+/// The class of images without annotations, and of those with several.
+const GOOD: &str = "good";
+const SEVERAL: &str = "several";
+/// Parts by a word in the name of the label file or of its folder, from the one that is learned from to the one that is best judged by; a
+/// file without such a word stands for the whole.
+const PARTS: [&str; 4] = ["train", "", "val", "test"];
+
+/// The strictest part is judged; unlabelled images of the training part are learned from. Where there is one file alone, every other
+/// unlabelled image is learned from, and the rest judged.
+pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
+    let mut files = label_files(root)?;
+    let Some(judged) = files.pop() else {
+        return Err(wrong_layout(
+            root,
+            "a JSON file of COCO labels, beside its pictures or in annotations (layout coco)",
+        ));
+    };
+    let mut dataset = read(&judged)?;
+    if let Some(train) = files.into_iter().find(|file| file.part == 0) {
+        let train = read(&train)?;
+        dataset.golden = good_of(&train.samples).map(|sample| sample.path.clone()).collect();
+        dataset.problems.extend(train.problems);
+    } else {
+        dataset.golden = good_of(&dataset.samples).step_by(2).map(|sample| sample.path.clone()).collect();
+        let learned: HashSet<PathBuf> = dataset.golden.iter().cloned().collect();
+        dataset.samples.retain(|sample| !learned.contains(&sample.path));
+    }
+    if dataset.samples.is_empty() {
+        let problem = dataset.problems.first().map_or("none", |problem| problem.message.as_str());
+        return Err(EvalError::WrongFile {
+            path: judged.path,
+            expected: "images that can be judged".to_owned(),
+            found: format!("no such image; the first problem: {problem}"),
+        });
+    }
+    Ok(dataset)
+}
+
+fn good_of(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
+    samples.iter().filter(|sample| !sample.is_defect)
+}
+
+/// A file that was found to hold labels.
+struct LabelFile {
+    path: PathBuf,
+    /// Position in [`PARTS`].
+    part: usize,
+    labels: Labels,
+}
+
+/// One file of each part, the one to judge by last.
+fn label_files(root: &Path) -> Result<Vec<LabelFile>, EvalError> {
+    let mut files: Vec<LabelFile> = Vec::new();
+    for path in candidates(root)? {
+        let Some(labels) = parse(&path)? else { continue };
+        files.push(LabelFile { part: part_of(&path, root), path, labels });
+    }
+    files.sort_by_key(|file| file.part);
+    for pair in files.windows(2) {
+        if pair[0].part == pair[1].part {
+            return Err(EvalError::WrongLayout {
+                path: root.to_owned(),
+                expected: "one file of COCO labels for each part, or the name of the one to judge by".to_owned(),
+                found: pair.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(" and "),
+            });
+        }
+    }
+    Ok(files)
+}
+
+/// Every JSON file in the places where COCO labels lie; `root` may be one itself.
+fn candidates(root: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    if root.is_file() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let is_place = |folder: &PathBuf| {
+        let name = name_of(folder);
+        name == "annotations" || PARTS.iter().any(|part| !part.is_empty() && name.starts_with(part))
+    };
+    let mut files = entries(root)?;
+    for folder in folders_in(root)?.into_iter().filter(is_place) {
+        files.extend(entries(&folder)?);
+    }
+    files.retain(|path| {
+        path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+    });
+    Ok(files)
+}
+
+/// By the name of the file, else of the folder it lies in below `root`.
+fn part_of(path: &Path, root: &Path) -> usize {
+    let folder = path.parent().filter(|folder| *folder != root).map(name_of).unwrap_or_default();
+    let of = |name: &str| PARTS.iter().rposition(|part| !part.is_empty() && name.contains(part));
+    of(&name_of(path)).or_else(|| of(&folder)).unwrap_or(1)
+}
+
+/// `None` for JSON of another kind.
+fn parse(path: &Path) -> Result<Option<Labels>, EvalError> {
+    let text = fs::read(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })?;
+    let refused = |error: serde_json::Error| EvalError::WrongFile {
+        path: path.to_owned(),
+        expected: "COCO labels: images, annotations and categories".to_owned(),
+        found: error.to_string(),
+    };
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(refused)?;
+    if json.get("images").is_none() || json.get("annotations").is_none() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&text).map(Some).map_err(refused)
+}
+
+/// The images of one file with their boxes; what is wrong with them is told and left out.
+fn read(file: &LabelFile) -> Result<Dataset, EvalError> {
+    let mut reader = Reader { file: &file.path, problems: Vec::new() };
+    let mut samples = Vec::new();
+    let positions = reader.images(&file.labels.images, &mut samples)?;
+    let categories = reader.categories(&file.labels.categories);
+    let mut ids = HashSet::new();
+    for annotation in &file.labels.annotations {
+        if !ids.insert(annotation.id) {
+            reader.told_twice("annotation", annotation.id);
+            continue;
+        }
+        match positions.get(&annotation.image_id) {
+            None => reader.bad(annotation, "the id of an image in this file", annotation.image_id),
+            // Its image is missing, which was told.
+            Some(None) => {}
+            Some(Some(position)) => reader.add(annotation, &categories, &mut samples[*position]),
+        }
+    }
+    let mut samples: Vec<Sample> = samples.into_iter().map(|(sample, _)| sample).collect();
+    samples.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Dataset { samples, categories, problems: reader.problems, ..Dataset::default() })
+}
+
+/// A sample with the size that its labels were drawn in.
+type Sized = (Sample, Size);
+
+struct Reader<'a> {
+    file: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn tell(&mut self, kind: ProblemKind, message: &str) {
+        self.problems.push(Problem::new(kind, format!("{}, {message}", self.file.display())));
+    }
+
+    fn told_twice(&mut self, what: &str, id: u64) {
+        self.tell(ProblemKind::DuplicateId, &format!("{what} {id}: expected each id once, found it again; left out"));
+    }
+
+    fn bad(&mut self, annotation: &Annotation, expected: &str, found: impl std::fmt::Display) {
+        let message = format!("annotation {}: expected {expected}, found {found}; left out", annotation.id);
+        self.tell(ProblemKind::BadLabel, &message);
+    }
+
+    /// Adds a sample for each image that is there; returns where each id is, `None` for one that is left out.
+    fn images(&mut self, images: &[Image], samples: &mut Vec<Sized>) -> Result<HashMap<u64, Option<usize>>, EvalError> {
+        let mut positions = HashMap::new();
+        let mut pictures = Pictures::beside(self.file);
+        for image in images {
+            if positions.contains_key(&image.id) {
+                self.told_twice("image", image.id);
+                continue;
+            }
+            let position = match pictures.find(image) {
+                Ok(path) => {
+                    let sample = Sample { image_id: Some(image.id), ..Sample::of_class(path, GOOD) };
+                    samples.push((sample, Size::new(image.width, image.height)));
+                    Some(samples.len() - 1)
+                }
+                Err((kind, message)) => {
+                    self.tell(kind, &format!("image {}: {message}; left out", image.id));
+                    None
+                }
+            };
+            positions.insert(image.id, position);
+        }
+        if let Some(message) = pictures.unlisted()? {
+            self.tell(ProblemKind::UnlistedImage, &message);
+        }
+        Ok(positions)
+    }
+
+    fn categories(&mut self, categories: &[Category]) -> Vec<Category> {
+        let mut known: Vec<Category> = Vec::new();
+        for category in categories {
+            if known.iter().any(|other| other.id == category.id) {
+                self.told_twice("category", category.id);
+            } else {
+                known.push(category.clone());
+            }
+        }
+        known
+    }
+
+    /// An annotation makes its image defective, whatever is wrong with its box.
+    fn add(&mut self, annotation: &Annotation, categories: &[Category], (sample, size): &mut Sized) {
+        sample.is_defect = true;
+        let category = categories.iter().find(|category| category.id == annotation.category_id);
+        let name = category.map_or(SEVERAL, |category| &category.name);
+        let is_other = sample.class != GOOD && sample.class != name;
+        sample.class = if is_other { SEVERAL.to_owned() } else { name.to_owned() };
+        let Some(category) = category else {
+            return self.bad(annotation, "the id of a category in this file", annotation.category_id);
+        };
+        if annotation.iscrowd != 0 {
+            return self.bad(annotation, "iscrowd 0", annotation.iscrowd);
+        }
+        match box_in(&annotation.bbox, *size) {
+            Ok(rect) => sample.truths.push(Truth { rect, class: category.name.clone() }),
+            Err(Misfit::NoBox) => {
+                self.bad(annotation, "bbox [x, y, width, height] with a width and a height", listed(&annotation.bbox));
+            }
+            Err(Misfit::Outside) => {
+                self.bad(annotation, &format!("a box within its picture of {size}"), listed(&annotation.bbox));
+            }
+            Err(Misfit::SticksOut(rect)) => {
+                let (id, found) = (annotation.id, listed(&annotation.bbox));
+                let message =
+                    format!("annotation {id}: expected a box within its picture of {size}, found {found}; cut");
+                self.tell(ProblemKind::BadLabel, &message);
+                sample.truths.push(Truth { rect, class: category.name.clone() });
+            }
+        }
+    }
+}
+
+fn listed(bbox: &[f64]) -> String {
+    let numbers: Vec<String> = bbox.iter().map(f64::to_string).collect();
+    format!("[{}]", numbers.join(", "))
+}
+
+/// How a box does not fit its picture.
+#[derive(Debug, PartialEq)]
+enum Misfit {
+    NoBox,
+    Outside,
+    /// What is left within the picture.
+    SticksOut(Rect),
+}
+
+/// The pixels of a box; half a pixel beyond the edge is rounding.
+fn box_in(bbox: &[f64], size: Size) -> Result<Rect, Misfit> {
+    let &[x, y, width, height] = bbox else { return Err(Misfit::NoBox) };
+    if !bbox.iter().all(|value| value.is_finite()) || width <= 0.0 || height <= 0.0 {
+        return Err(Misfit::NoBox);
+    }
+    let span = |from: f64, length: f64, side_px: u32| {
+        let side = f64::from(side_px);
+        let (start, end) = (from.round().clamp(0.0, side), (from + length).round().clamp(0.0, side));
+        // Thinner than a pixel, it is still there.
+        let end = if end - start < 1.0 && from >= 0.0 && from < side { (end + 1.0).min(side) } else { end };
+        (start.min(end) as u32, (end - start.min(end)) as u32, from < -0.5 || from + length > side + 0.5)
+    };
+    let (left, across, is_out_x) = span(x, width, size.width_px);
+    let (top, down, is_out_y) = span(y, height, size.height_px);
+    let rect = Rect { x: left, y: top, width: across, height: down };
+    match (rect.area_px() > 0, is_out_x || is_out_y) {
+        (false, _) => Err(Misfit::Outside),
+        (true, true) => Err(Misfit::SticksOut(rect)),
+        (true, false) => Ok(rect),
+    }
+}
+
+#[cfg(test)]
+mod tests;
