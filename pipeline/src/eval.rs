@@ -43,7 +43,7 @@ pub struct Plan {
     pub shots: Option<usize>,
     /// How often to draw them, at least 1.
     pub seeds: u64,
-    /// Folder for `metrics.json`, `predictions.jsonl` and `report.html`; with labelled boxes also for `coco_ground_truth.json` and
+    /// Folder for `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html`; with labelled boxes also for `coco_ground_truth.json` and
     /// `coco_detections.json`.
     pub output: PathBuf,
 }

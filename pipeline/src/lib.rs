@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+mod csv;
 pub mod describe;
 pub mod diagnosis;
 pub mod enrolment;

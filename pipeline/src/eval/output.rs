@@ -8,9 +8,27 @@ use models::Region;
 use serde::Serialize;
 
 use super::{Dataset, EvalError, Judged, Metrics, Plan, Round, Sample, coco, metrics::Truth, page};
+use crate::csv;
 
 /// Every verdict, one JSON line each, in the output folder.
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
+/// The same as a table, without boxes.
+pub(crate) const TABLE: &str = "predictions.csv";
+/// Columns of the table.
+const COLUMNS: [&str; 12] = [
+    "seed",
+    "path",
+    "sha256",
+    "class",
+    "is_defect",
+    "verdict",
+    "score",
+    "threshold",
+    "p_value",
+    "regions",
+    "latency_ms",
+    "error",
+];
 
 /// One line of `predictions.jsonl`.
 #[derive(Serialize)]
@@ -101,6 +119,9 @@ pub(super) fn prepare(folder: &Path) -> Result<(), EvalError> {
 pub(super) fn write(plan: &Plan, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
     let folder = &plan.output;
     write_predictions(&folder.join(PREDICTIONS), dataset, rounds)?;
+    let table = folder.join(TABLE);
+    csv::write(&table, &COLUMNS.map(str::to_owned), rows(dataset, rounds))
+        .map_err(|source| EvalError::Io { path: table, source })?;
     if dataset.has_boxes() {
         let root = if plan.dataset.is_file() { plan.dataset.parent().unwrap_or(&plan.dataset) } else { &plan.dataset };
         coco::write(folder, root, dataset, &rounds[0])?;
@@ -110,6 +131,31 @@ pub(super) fn write(plan: &Plan, dataset: &Dataset, rounds: &[Round], metrics: &
     let path = folder.join("metrics.json");
     let text = serde_json::to_string_pretty(metrics);
     write_text(&path, &text.map_err(|source| EvalError::Io { path: path.clone(), source: source.into() })?)
+}
+
+fn rows(dataset: &Dataset, rounds: &[Round]) -> impl Iterator<Item = Vec<String>> {
+    rounds.iter().flat_map(|round| {
+        dataset.samples.iter().zip(&round.judged).map(|(sample, judged)| row(round.seed, sample, judged))
+    })
+}
+
+fn row(seed: u64, sample: &Sample, judged: &Result<Judged, String>) -> Vec<String> {
+    let Sample { path, sha256, class, is_defect, .. } = sample;
+    let mut row =
+        vec![seed.to_string(), path.display().to_string(), sha256.clone(), class.clone(), is_defect.to_string()];
+    row.extend(match judged {
+        Ok(judged) => [
+            judged.verdict(sample).to_owned(),
+            judged.score.to_string(),
+            judged.threshold.to_string(),
+            judged.p_value.map(|p_value| p_value.to_string()).unwrap_or_default(),
+            judged.regions.len().to_string(),
+            format!("{:.3}", judged.latency.as_secs_f64() * 1e3),
+            String::new(),
+        ],
+        Err(error) => ["invalid", "", "", "", "", "", error].map(str::to_owned),
+    });
+    row
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), EvalError> {

@@ -47,6 +47,16 @@ impl Judged {
         (self.score.max(0.0) / self.threshold.max(f64::MIN_POSITIVE)).ln().abs()
     }
 
+    /// Returns what became of `sample`: `caught`, `escaped`, `overkill` or `passed`.
+    pub const fn verdict(&self, sample: &Sample) -> &'static str {
+        match (sample.is_defect, self.is_rejected) {
+            (true, false) => "escaped",
+            (false, true) => "overkill",
+            (true, true) => "caught",
+            (false, false) => "passed",
+        }
+    }
+
     /// Returns labelled and found boxes of `sample`.
     pub fn boxes(&self, sample: &Sample) -> Labelled {
         let found =

@@ -146,6 +146,15 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     let lines = fs::read_to_string(plan.output.join("predictions.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 9);
     assert_eq!(lines.lines().filter(|line| line.contains("\"error\"")).count(), 1);
+    let table = fs::read_to_string(plan.output.join("predictions.csv")).unwrap();
+    // What is said about the file that is not a picture holds commas and is quoted.
+    let fields: Vec<usize> =
+        table.lines().filter(|line| !line.contains('"')).map(|line| line.split(',').count()).collect();
+    assert_eq!(fields, [12; 9], "{table}");
+    for (verdict, count) in [("caught", 3), ("escaped", 1), ("overkill", 1), ("passed", 3), ("invalid", 1)] {
+        assert_eq!(table.matches(&format!(",{verdict},")).count(), count, "{verdict} in {table}");
+    }
+    assert!(!plan.output.join("coco_detections.json").exists());
     let page = fs::read_to_string(plan.output.join("report.html")).unwrap();
     assert!(page.contains("data:image/jpeg;base64,") && page.contains("escaped") && !page.contains("://"));
 }

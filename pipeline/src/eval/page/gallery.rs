@@ -77,12 +77,7 @@ fn picture(sample: &Sample, judged: &Judged) -> Option<Picture> {
         class: sample.class.clone(),
         score: format!("{:.3} of {:.3}", judged.score, judged.threshold),
         kind: if judged.is_rejected == sample.is_defect { "pass" } else { "fail" },
-        verdict: match (sample.is_defect, judged.is_rejected) {
-            (true, false) => "escaped",
-            (false, true) => "overkill",
-            (true, true) => "caught",
-            (false, false) => "passed",
-        },
+        verdict: judged.verdict(sample),
         plain: data_uri(&plain)?,
         marked: data_uri(&marked)?,
     })

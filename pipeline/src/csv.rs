@@ -1,0 +1,50 @@
+//! Tables as text: RFC 4180, with a line feed at the end of a line.
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
+
+/// Writes `names` and then `rows` of as many fields.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write(path: &Path, names: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
+    let mut file = BufWriter::new(fs::File::create(path)?);
+    file.write_all(line(names).as_bytes())?;
+    for row in rows {
+        file.write_all(line(&row).as_bytes())?;
+    }
+    file.flush()
+}
+
+fn line(fields: &[String]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
+    format!("{}\n", fields.join(","))
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_separates_is_quoted() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("rows.csv");
+        let owned = |fields: &[&str]| fields.iter().map(|&field| field.to_owned()).collect::<Vec<_>>();
+        write(&path, &owned(&["path", "class"]), [owned(&["a, b.png", "a \"good\" one"]), owned(&["c.png", ""])])
+            .unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "path,class\n\"a, b.png\",\"a \"\"good\"\" one\"\nc.png,\n");
+        assert!(write(root.path(), &[], []).is_err());
+    }
+}
