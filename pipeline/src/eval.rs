@@ -26,7 +26,7 @@ pub use journal::Journal;
 pub(crate) use layout::GOOD_NAMES;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
-pub use summary::{ClassRow, Latency, Metrics, SCHEMA, Subject};
+pub use summary::{ClassRow, Latency, Metrics, SCHEMA, Spread, Subject};
 
 /// What is evaluated, on what, and where the results go.
 #[derive(Debug, Clone, PartialEq, Eq)]

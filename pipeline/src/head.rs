@@ -1,7 +1,7 @@
 //! Heads of the user's own classes: learning one from a folder of class folders, and measuring one.
 //!
 //! [`read`] finds pictures, [`Parts`] says which serve what and which are left out, [`train`] fits a [`models::head::Head`] and writes it
-//! with what it can do, [`evaluate`] measures one on other pictures. Test pictures are never learned from, and pictures that
+//! with what it can do, [`evaluate`] measures one on other pictures, [`evaluate_few_shot`] several that learn from few each. Test pictures are never learned from, and pictures that
 //! were learned from never measured on: both are told apart by the hash of their files.
 
 mod card;
@@ -10,6 +10,7 @@ mod domain_evaluation;
 mod error;
 mod evaluation;
 mod features;
+mod few_shot;
 mod folders;
 mod measures;
 mod page;
@@ -21,11 +22,14 @@ pub use domain_evaluation::{
     DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
 };
 pub use error::HeadError;
-pub use evaluation::{Evaluation, SCHEMA, evaluate};
+pub use evaluation::{Evaluation, SCHEMA, SeedRow, Subject, evaluate};
+pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{Part, Picture, read};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin, most_likely};
 pub use parts::{LeftOut, Parts, Reason};
 pub use training::{HeadPlan, Trained, train};
 
+/// Side in pixels of what the encoder sees, where nothing else is said.
+pub const RESOLUTION_PX: u32 = 224;
 /// The head itself, in the folder that [`train`] writes.
 pub const HEAD_FILE: &str = "head.safetensors";

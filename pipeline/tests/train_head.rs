@@ -118,6 +118,48 @@ fn a_head_is_learned_and_measured_on_what_it_has_not_seen() {
     let predictions = fs::read_to_string(bench.path("out/predictions.jsonl")).unwrap();
     assert_eq!(predictions.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count(), 16);
     assert!(fs::read_to_string(bench.path("out/report.html")).unwrap().contains("data/test/dented/seen.png"));
+    let table = fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
+    assert!(
+        table.starts_with("seed,path,sha256,class,said,is_right,probability,latency_ms,p(dented),p(plain)\n"),
+        "{table}"
+    );
+    assert_eq!((table.lines().count(), bench.path("out/described.jsonl").exists()), (17, false));
+}
+
+#[test]
+fn heads_of_few_pictures_are_drawn_measured_and_compared() {
+    let bench = Bench::new();
+    draw(&bench, "data/train", (0, 12));
+    draw(&bench, "data/test", (50, 8));
+    let few = ["eval", "data", "--head-only", "--shots", "6", "--seeds", "2", "--output", "few", "--json"];
+    let Some(mut command) = with_models(&bench, &few) else { return };
+    let metrics = json(&command.output().unwrap());
+    assert_eq!((metrics["n_images"].as_u64(), metrics["shots"].as_u64()), (Some(16), Some(6)));
+    let of_seeds: Vec<f64> =
+        metrics["seeds"].as_array().unwrap().iter().map(|row| row["accuracy"].as_f64().unwrap()).collect();
+    let mean = of_seeds.iter().sum::<f64>() / 2.0;
+    let close = |found: &Value, expected: f64| {
+        assert!((found.as_f64().unwrap() - expected).abs() < 1e-9, "{found}, expected {expected}");
+    };
+    close(&metrics["accuracy"], mean);
+    close(&metrics["spread"]["accuracy"]["mean"], mean);
+    assert_eq!(metrics["origin"]["n_train"], serde_json::json!([5, 5]));
+    let rows = fs::read_to_string(bench.path("few/predictions.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 33);
+
+    let more = ["eval", "data", "--head-only", "--shots", "12", "--seeds", "1", "--output", "more", "--json"];
+    json(&with_models(&bench, &more).unwrap().output().unwrap());
+    let compared = ["eval", "--compare", "few/metrics.json", "more/metrics.json", "--json"];
+    let compared = json(&bench.loupe(&compared).output().unwrap());
+    assert_eq!((&compared["paired"]["n_images"], &compared["data_is_known_equal"]), (&16.into(), &true.into()));
+    assert_eq!((&compared["a"]["n_seeds"], &compared["b"]["n_seeds"]), (&2.into(), &1.into()));
+    let lines = bench.loupe(&["eval", "--compare", "few/metrics.json", "more/metrics.json"]).output().unwrap();
+    let lines = String::from_utf8(lines.stdout).unwrap();
+    assert!(lines.contains("\naccuracy  ") && lines.contains("exact McNemar p = "), "{lines}");
+
+    let too_many = ["eval", "data", "--head-only", "--shots", "13", "--output", "few"];
+    let error = one_line(&with_models(&bench, &too_many).unwrap().output().unwrap());
+    assert!(error.ends_with("data: expected 13 pictures or more of class dented to draw from, found 12"), "{error}");
 }
 
 #[test]
@@ -136,7 +178,7 @@ fn a_killed_training_goes_on_and_comes_to_the_same() {
     assert!(!bench.path("head/head.safetensors").exists());
     let output = with_models(&bench, &TRAIN).unwrap().env("LOUPE_LOG", "info").output().unwrap();
     let resumed = json(&output);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("going on with a training that was interrupted"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("going on with a run that was interrupted"));
     assert!(!journal.exists());
     fs::rename(bench.path("head"), bench.path("first")).unwrap();
     let whole = json(&with_models(&bench, &TRAIN).unwrap().output().unwrap());

@@ -31,12 +31,13 @@ const DEEPPCB_MARGIN_PX: u32 = 10;
 
 /// Score a labelled set of images: writes metrics.json, predictions.jsonl and report.html
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct EvalArgs {
     /// Folder of the data set
     #[arg(required_unless_present = "compare")]
     dataset: Option<PathBuf>,
     /// How the data set is laid out
-    #[arg(long, value_enum, required_unless_present_any = ["head", "domain", "compare"])]
+    #[arg(long, value_enum, required_unless_present_any = ["head", "domain", "head_only", "compare"])]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
     #[arg(long, value_name = "DIR", required_unless_present = "compare")]
@@ -65,21 +66,28 @@ pub(super) struct EvalArgs {
     /// With --domain: leave the language model out
     #[arg(long, requires = "domain")]
     no_text: bool,
+    /// Train heads on --shots pictures of each class of the training part, drawn by seed, and measure each on the test part
+    #[arg(
+        long,
+        requires = "shots",
+        conflicts_with_all = ["layout", "template", "station", "head", "domain", "good", "resolution", "varied", "rotations", "seed"]
+    )]
+    head_only: bool,
     /// Put two metrics.json of the same images side by side: every measure with its interval, the difference, and a paired test
     #[arg(
         long,
         num_args = 2,
         value_names = ["A.json", "B.json"],
-        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "head_only", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     compare: Option<Vec<PathBuf>>,
     /// Judge with an enrolled station, as it is, and learn nothing
     #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
     station: Option<StationName>,
-    /// Learn from this many golden images, drawn by seed; from all without it
+    /// Learn from this many golden images, drawn by seed; from all without it. With --head-only, from this many of each class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shots: Option<u32>,
-    /// Draw golden images this often, with seeds 1 to K [default: 3 with --shots]
+    /// Draw them this often, with seeds 1 to K [default: 3 with --shots]
     #[arg(long, value_name = "K", requires = "shots", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     #[command(flatten)]
@@ -107,6 +115,10 @@ struct Folders<'a> {
 }
 
 impl EvalArgs {
+    fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(if self.shots.is_some() { SEEDS_OF_SHOTS } else { 1 })
+    }
+
     const fn print(&self) -> Print {
         if self.json { Print::Json } else { Print::Lines }
     }
@@ -125,7 +137,7 @@ impl EvalArgs {
             good: self.good.clone(),
             station: self.station.as_ref().map(|name| name.as_str().to_owned()),
             shots: self.shots.map(|shots| shots as usize),
-            seeds: self.seeds.unwrap_or(if self.shots.is_some() { SEEDS_OF_SHOTS } else { 1 }),
+            seeds: self.seeds(),
             output: folders.output.to_owned(),
         }
     }
@@ -169,6 +181,9 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
         };
         let evaluation = domain::evaluated(order)?;
         return if args.json { print_json(&evaluation) } else { domain::say(&evaluation) };
+    }
+    if let (true, Some(shots)) = (args.head_only, args.shots) {
+        return head::run_few_shot((shots, args.seeds()), folders, args.print());
     }
     let layout = args.layout.context("the command line asks for a layout or a head")?;
     let mut inspector = args.inspector(layout)?;

@@ -10,7 +10,7 @@ use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{Outcome, print_json, print_line, progress};
 use crate::{
-    head::{HeadPlan, Trained, train},
+    head::{HeadPlan, RESOLUTION_PX, Trained, train},
     kit::Kit,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Side in pixels of what the encoder sees (a square of as many pixels): more finds smaller defects and takes longer
-    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    #[arg(long, value_name = "PIXELS", default_value_t = RESOLUTION_PX)]
     resolution: u32,
     /// Licence of the pictures, for the model card
     #[arg(long, value_name = "TEXT", default_value = "not stated")]

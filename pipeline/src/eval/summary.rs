@@ -219,23 +219,26 @@ fn intervals(views: &[View<'_>]) -> BTreeMap<&'static str, Interval> {
     intervals
 }
 
+impl Spread {
+    /// Returns how `values`, one a seed, differ; `None` of one alone.
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
+        let mean = mean(values).filter(|_| values.len() > 1)?;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Some(Self {
+            mean,
+            std: (squares / (values.len() - 1) as f64).sqrt(),
+            min: values.iter().copied().fold(f64::INFINITY, f64::min),
+            max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        })
+    }
+}
+
 fn spreads(views: &[View<'_>]) -> BTreeMap<&'static str, Spread> {
     let of = |measure: &measures::Measure| {
         let values: Vec<f64> = views.iter().filter_map(|view| (measure.of)(view, &view.positions())).collect();
-        Some((measure.name, spread(&values).filter(|_| values.len() == views.len())?))
+        Some((measure.name, Spread::of(&values).filter(|_| values.len() == views.len())?))
     };
     MEASURES.iter().filter_map(of).collect()
-}
-
-fn spread(values: &[f64]) -> Option<Spread> {
-    let mean = mean(values).filter(|_| values.len() > 1)?;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    Some(Spread {
-        mean,
-        std: (squares / (values.len() - 1) as f64).sqrt(),
-        min: values.iter().copied().fold(f64::INFINITY, f64::min),
-        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-    })
 }
 
 fn seed_row(view: &View<'_>) -> SeedRow {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use askama::Template;
 
 use super::{
@@ -36,7 +38,7 @@ impl<'a> Card<'a> {
             n_train: origin.n_train.iter().sum(),
             n_validation: origin.n_validation.iter().sum(),
             temperature: three(trained.temperature),
-            measures: measure_rows(&trained.validation),
+            measures: measure_rows(&trained.validation, &BTreeMap::new()),
             classes: class_rows(&trained.validation).into_iter().zip(origin.n_train.iter().copied()).collect(),
             choices: choice_rows(trained),
             left_out: trained.left_out.iter().map(LeftOut::message).collect(),

@@ -220,7 +220,7 @@ impl Examinee<'_> {
             .iter()
             .map(|one| Classified { truth: one.truth, probabilities: one.opinion.probabilities.clone() })
             .collect();
-        let head = ClassMeasures::of(&names, &classified);
+        let head = ClassMeasures::of(&names, &[classified]);
         let expected = "a picture that can be read and that the domain has not learned from";
         let head = head.ok_or_else(|| HeadError::unfit(plan.dataset, expected, "none"))?;
         let blank = self.blank();

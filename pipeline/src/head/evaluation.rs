@@ -1,26 +1,28 @@
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write as _},
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
-use cameras::FrameId;
 use models::{
+    Encoder, ModelError,
     hash::hexadecimal,
-    head::{Classifier, Origin},
+    head::{Head, Origin},
 };
 use serde::Serialize;
 
 use super::{
-    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason, charts::rendered,
-    features::in_picture, folders::read, page::HeadPage,
+    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason,
+    features::{Described, Describer, JOURNAL, in_picture},
+    folders::read,
 };
 use crate::eval::{
-    Latency,
+    Latency, Spread,
     layout::{data_sha256, identity},
-    output::PREDICTIONS,
 };
+pub(super) use writing::write;
+
+mod writing;
 
 /// The version that `metrics.json` carries in its field `schema`.
 pub const SCHEMA: &str = "loupe.head-metrics/1";
@@ -36,24 +38,50 @@ pub struct Evaluation {
     pub dataset: String,
     /// The part of it that was measured: the strictest that it has.
     pub part: Part,
-    /// The folder of the head.
-    pub head: String,
     /// SHA-256 over the files and classes of the pictures that were measured: the same data give the same.
     pub data_sha256: String,
-    /// What the head was made of.
-    pub origin: Origin,
-    /// How well it does.
+    /// What was measured.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// How well it does; means over the seeds.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// From a decoded frame to probabilities.
+    /// Over the draws of pictures to learn from; empty without draws.
+    pub spread: BTreeMap<&'static str, Spread>,
+    /// One row a draw; empty without draws.
+    pub seeds: Vec<SeedRow>,
+    /// From a decoded frame to its features; probabilities take next to nothing more.
     pub latency_ms: Option<Latency>,
     /// Pictures that are in no measure.
     pub left_out: Vec<LeftOut>,
 }
 
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// The file of the head, or how heads were drawn.
+    pub head: String,
+    /// Pictures of each class that each head was made of, where they were drawn.
+    pub shots: Option<usize>,
+    /// What the head, or the first of several, was made of.
+    pub origin: Origin,
+}
+
+/// One draw of pictures to learn from.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeedRow {
+    /// Chose them.
+    pub seed: u64,
+    /// The measures that are defined.
+    #[serde(flatten)]
+    pub measures: BTreeMap<&'static str, f64>,
+}
+
 /// One picture and what became of it; a line of `predictions.jsonl`.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Prediction {
+    /// Of the draw that the head was made of; `None` without draws.
+    pub(super) seed: Option<u64>,
     pub(super) path: PathBuf,
     /// Of its file, in hexadecimal.
     pub(super) sha256: String,
@@ -66,139 +94,159 @@ pub(super) struct Prediction {
     pub(super) latency_ms: f64,
 }
 
-/// Measures the head that was opened from the folder `head` on the class folders in `dataset` and writes `metrics.json`,
-/// `predictions.jsonl` and `report.html` to `output`. Of a data set with parts the strictest is measured; files that the head has
-/// learned from, or that are there twice, are left out. `watch` is told how many of how many pictures are done.
+/// Measures `head`, which was opened from the folder `folder`, on the features of the `encoder` that it was fitted to, on the class folders in `dataset` and writes `metrics.json`,
+/// `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a data set with parts the strictest is measured; files that the
+/// head has learned from, or that are there twice, are left out. `watch` is told how many of how many pictures are done. An evaluation that was
+/// interrupted goes on where it was.
 ///
 /// # Errors
 /// See [`HeadError`]; a picture that cannot be read is named in [`Evaluation::left_out`] instead.
 pub fn evaluate(
-    (head, classifier): (&Path, &mut Classifier),
+    (folder, head): (&Path, &Head),
+    encoder: &mut Encoder,
     dataset: &Path,
     output: &Path,
     watch: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, HeadError> {
     // Found out before the work, not after it.
     fs::create_dir_all(output).map_err(HeadError::io(output))?;
-    let mut measured = Measured::of(classifier, dataset)?;
-    let labels = classifier.head().origin().labels.clone();
-    let (classified, predictions) = measured.classify(classifier, &labels, watch)?;
-    let measures = ClassMeasures::of(&labels, &classified).ok_or_else(|| {
-        let first = measured.left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
+    check_encoder(encoder, head)?;
+    let (part, mut parts) = unseen(head, dataset)?;
+    let mut describer = Describer::open(encoder, &output.join(JOURNAL))?;
+    let described = describer.describe_all(&mut parts, watch)?;
+    let round = Round::of(None, head, &parts.pictures, &described)?;
+    let subject =
+        Subject { head: folder.join(HEAD_FILE).display().to_string(), shots: None, origin: head.origin().clone() };
+    let rounds = [round];
+    let evaluation = summed((dataset, part), subject, &rounds, parts.left_out)?;
+    write(output, &evaluation)?;
+    describer.close()?;
+    Ok(evaluation.into_summary())
+}
+
+/// Features of another encoder would be measured as if they were those that the head knows.
+fn check_encoder(encoder: &Encoder, head: &Head) -> Result<(), HeadError> {
+    let (expected, found) = (&head.origin().encoder, encoder.identity());
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ModelError::Mismatch { what: "encoder of the head".to_owned(), expected: expected.clone(), found }.into())
+}
+
+/// The pictures of the strictest part that the head has not learned from.
+fn unseen(head: &Head, dataset: &Path) -> Result<(Part, Parts), HeadError> {
+    let mut pictures = read(dataset)?;
+    let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
+    pictures.retain(|picture| picture.part == part);
+    let mut parts = Parts::of(pictures);
+    parts.check_classes(dataset, part, &head.origin().labels)?;
+    for (picture, digest) in std::mem::take(&mut parts.pictures) {
+        if head.has_learned_from(&digest) {
+            parts.left_out.push(LeftOut { path: picture.path, reason: Reason::LearnedFrom });
+        } else {
+            parts.pictures.push((picture, digest));
+        }
+    }
+    Ok((part, parts))
+}
+
+/// What one head says about the pictures.
+pub(super) struct Round {
+    pub(super) seed: Option<u64>,
+    classified: Vec<Classified>,
+    predictions: Vec<Prediction>,
+}
+
+impl Round {
+    /// Names the `pictures`, each with the SHA-256 of its file and its description.
+    pub(super) fn of(
+        seed: Option<u64>,
+        head: &Head,
+        pictures: &[(Picture, [u8; 32])],
+        described: &[Described],
+    ) -> Result<Self, HeadError> {
+        let labels = &head.origin().labels;
+        let (mut classified, mut predictions) = (Vec::new(), Vec::new());
+        for ((picture, digest), described) in pictures.iter().zip(described) {
+            let probabilities = head.probabilities(&described.values);
+            let probabilities = probabilities.map_err(|error| in_picture(&error, &picture.path))?;
+            let truth =
+                labels.iter().position(|label| *label == picture.class).expect("classes were checked to be labels");
+            let one = Classified { truth, probabilities };
+            predictions.push(Prediction {
+                seed,
+                path: picture.path.clone(),
+                sha256: hexadecimal(digest),
+                class: picture.class.clone(),
+                said: labels[one.said()].clone(),
+                probability: one.confidence(),
+                probabilities: one.probabilities.clone(),
+                latency_ms: described.latency.as_secs_f64() * 1e3,
+            });
+            classified.push(one);
+        }
+        Ok(Self { seed, classified, predictions })
+    }
+}
+
+/// An evaluation with the rows that it sums up.
+pub(super) struct Summed<'a> {
+    summary: Evaluation,
+    /// Of the first round, then of the others.
+    predictions: Vec<&'a Prediction>,
+}
+
+impl Summed<'_> {
+    pub(super) fn into_summary(self) -> Evaluation {
+        self.summary
+    }
+}
+
+/// Sums up `rounds`, at least one, over the same pictures of a part of `dataset`.
+pub(super) fn summed<'a>(
+    (dataset, part): (&Path, Part),
+    subject: Subject,
+    rounds: &'a [Round],
+    left_out: Vec<LeftOut>,
+) -> Result<Summed<'a>, HeadError> {
+    let labels = &subject.origin.labels;
+    let classified: Vec<Vec<Classified>> = rounds.iter().map(|round| round.classified.clone()).collect();
+    let measures = ClassMeasures::of(labels, &classified).ok_or_else(|| {
+        let first = left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
         let expected = "a picture that can be read and that the head has not learned from";
-        HeadError::unfit(dataset, expected, format!("{} that do not do; the first: {first}", measured.left_out.len()))
+        HeadError::unfit(dataset, expected, format!("{} that do not do; the first: {first}", left_out.len()))
     })?;
-    let evaluation = Evaluation {
+    let seeds = seed_rows(labels, rounds);
+    let pictures = &rounds[0].predictions;
+    let summary = Evaluation {
         schema: SCHEMA,
         app_version: env!("CARGO_PKG_VERSION"),
         dataset: dataset.display().to_string(),
-        part: measured.part,
-        head: head.join(HEAD_FILE).display().to_string(),
-        data_sha256: data_sha256(predictions.iter().map(|one| identity(&one.sha256, &one.class)).collect()),
-        origin: classifier.head().origin().clone(),
+        part,
+        data_sha256: data_sha256(pictures.iter().map(|one| identity(&one.sha256, &one.class)).collect()),
+        subject,
         measures,
-        latency_ms: Latency::of(predictions.iter().map(|prediction| prediction.latency_ms).collect()),
-        left_out: measured.left_out,
+        spread: spreads(&seeds),
+        seeds,
+        latency_ms: Latency::of(pictures.iter().map(|prediction| prediction.latency_ms).collect()),
+        left_out,
     };
-    write(output, &evaluation, &predictions)?;
-    Ok(evaluation)
+    Ok(Summed { summary, predictions: rounds.iter().flat_map(|round| &round.predictions).collect() })
 }
 
-/// The pictures that are measured.
-struct Measured {
-    part: Part,
-    /// Each with the SHA-256 of its file.
-    pictures: Vec<(Picture, [u8; 32])>,
-    left_out: Vec<LeftOut>,
-}
-
-impl Measured {
-    fn of(classifier: &Classifier, dataset: &Path) -> Result<Self, HeadError> {
-        let mut pictures = read(dataset)?;
-        let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
-        pictures.retain(|picture| picture.part == part);
-        let parts = Parts::of(pictures);
-        parts.check_classes(dataset, part, &classifier.head().origin().labels)?;
-        let mut measured = Self { part, pictures: Vec::new(), left_out: parts.left_out };
-        for (picture, digest) in parts.pictures {
-            if classifier.head().has_learned_from(&digest) {
-                measured.left_out.push(LeftOut { path: picture.path, reason: Reason::LearnedFrom });
-            } else {
-                measured.pictures.push((picture, digest));
-            }
-        }
-        Ok(measured)
-    }
-
-    fn classify(
-        &mut self,
-        classifier: &mut Classifier,
-        labels: &[String],
-        watch: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Vec<Classified>, Vec<Prediction>), HeadError> {
-        let (mut classified, mut predictions) = (Vec::new(), Vec::new());
-        let total = self.pictures.len();
-        for (index, (picture, digest)) in std::mem::take(&mut self.pictures).into_iter().enumerate() {
-            match cameras::decode_file(&picture.path, FrameId { source: "eval".into(), seq: index as u64 }) {
-                Ok(frame) => {
-                    let started = Instant::now();
-                    let probabilities = classifier.probabilities(&frame);
-                    let probabilities = probabilities.map_err(|error| in_picture(&error, &picture.path))?;
-                    let one = classified_as(labels, &picture.class, probabilities);
-                    predictions.push(prediction((picture, digest), &one, (labels, started.elapsed())));
-                    classified.push(one);
-                }
-                Err(error) => {
-                    self.left_out.push(LeftOut { path: picture.path, reason: Reason::Unreadable(error.to_string()) });
-                }
-            }
-            watch(index + 1, total);
-        }
-        Ok((classified, predictions))
-    }
-}
-
-fn classified_as(labels: &[String], class: &str, probabilities: Vec<f64>) -> Classified {
-    let truth = labels.iter().position(|label| label == class).expect("classes were checked to be labels");
-    Classified { truth, probabilities }
-}
-
-fn prediction(
-    (picture, digest): (Picture, [u8; 32]),
-    one: &Classified,
-    (labels, latency): (&[String], Duration),
-) -> Prediction {
-    Prediction {
-        path: picture.path,
-        sha256: hexadecimal(&digest),
-        class: picture.class,
-        said: labels[one.said()].clone(),
-        probability: one.confidence(),
-        probabilities: one.probabilities.clone(),
-        latency_ms: latency.as_secs_f64() * 1e3,
-    }
-}
-
-fn write(output: &Path, evaluation: &Evaluation, predictions: &[Prediction]) -> Result<(), HeadError> {
-    write_predictions(&output.join(PREDICTIONS), predictions)?;
-    let page = rendered("report.html", &HeadPage::of(evaluation, predictions)?)?;
-    let path = output.join("metrics.json");
-    let text = serde_json::to_string_pretty(evaluation).map_err(|error| HeadError::io(&path)(error.into()))?;
-    for (name, text) in [("report.html", page), ("metrics.json", text)] {
-        let path = output.join(name);
-        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
-    }
-    Ok(())
-}
-
-fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<(), HeadError> {
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        for prediction in predictions {
-            serde_json::to_writer(&mut file, prediction)?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()
+fn seed_rows(labels: &[String], rounds: &[Round]) -> Vec<SeedRow> {
+    let row = |round: &Round| {
+        let measures = ClassMeasures::values_of(labels, &round.classified);
+        Some(SeedRow { seed: round.seed?, measures })
     };
-    write().map_err(HeadError::io(path))
+    rounds.iter().filter_map(row).collect()
+}
+
+fn spreads(seeds: &[SeedRow]) -> BTreeMap<&'static str, Spread> {
+    let Some(first) = seeds.first() else { return BTreeMap::new() };
+    let spread = |name: &&'static str| {
+        let values: Option<Vec<f64>> = seeds.iter().map(|row| row.measures.get(name).copied()).collect();
+        Some((*name, Spread::of(&values?)?))
+    };
+    first.measures.keys().filter_map(spread).collect()
 }

@@ -1,4 +1,7 @@
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use cameras::{CameraError, FrameId};
 use models::{
@@ -11,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{HeadError, LeftOut, Parts, Picture, Reason};
 use crate::journal::{self, Journal};
 
+/// What is known while a run is not complete, in its output folder.
+pub(super) const JOURNAL: &str = "described.jsonl";
 /// Says how a picture becomes a description, beside the encoder; changes when [`describe`] does.
 const RECIPE: &str = "means of all maps";
 
@@ -18,17 +23,28 @@ const RECIPE: &str = "means of all maps";
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     description: String,
+    latency_micros: u64,
+}
+
+/// What the head sees of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Described {
+    /// See [`describe`].
+    pub(super) values: Vec<f32>,
+    /// From the decoded frame to the values.
+    pub(super) latency: Duration,
 }
 
 impl Kept {
-    fn new(description: &[f32]) -> Self {
-        Self { description: journal::encoded(description) }
+    fn new(Described { values, latency }: &Described) -> Self {
+        Self { description: journal::encoded(values), latency_micros: latency.as_micros() as u64 }
     }
 
     /// `None` when a line was damaged.
-    fn into_description(self) -> Option<Vec<f32>> {
+    fn into_described(self) -> Option<Described> {
         let values = journal::decoded(&self.description)?;
-        (!values.is_empty() && values.iter().all(|value| value.is_finite())).then_some(values)
+        let is_whole = !values.is_empty() && values.iter().all(|value| value.is_finite());
+        is_whole.then(|| Described { values, latency: Duration::from_micros(self.latency_micros) })
     }
 }
 
@@ -44,7 +60,7 @@ impl<'a> Describer<'a> {
     pub(super) fn open(encoder: &'a mut Encoder, path: &Path) -> Result<Self, HeadError> {
         let journal = Journal::open(path).map_err(HeadError::io(path))?;
         if journal.len() > 0 {
-            tracing::info!(known = journal.len(), "going on with a training that was interrupted");
+            tracing::info!(known = journal.len(), "going on with a run that was interrupted");
         }
         Ok(Self { encoder, journal })
     }
@@ -54,7 +70,7 @@ impl<'a> Describer<'a> {
         &mut self,
         parts: &mut Parts,
         watch: &mut dyn FnMut(usize, usize),
-    ) -> Result<Vec<Vec<f32>>, HeadError> {
+    ) -> Result<Vec<Described>, HeadError> {
         let pictures = std::mem::take(&mut parts.pictures);
         let total = pictures.len();
         let mut descriptions = Vec::with_capacity(total);
@@ -74,19 +90,21 @@ impl<'a> Describer<'a> {
     }
 
     /// `Err` inside when the picture alone cannot be read.
-    fn describe(&mut self, picture: &Picture, digest: &[u8; 32]) -> Result<Result<Vec<f32>, CameraError>, HeadError> {
+    fn describe(&mut self, picture: &Picture, digest: &[u8; 32]) -> Result<Result<Described, CameraError>, HeadError> {
         let key = sha256([&hexadecimal(digest), self.encoder.identity().as_str(), RECIPE].join("\n"));
-        if let Some(description) = self.journal.take(&key).and_then(Kept::into_description) {
+        if let Some(description) = self.journal.take(&key).and_then(Kept::into_described) {
             return Ok(Ok(description));
         }
         let frame = match cameras::decode_file(&picture.path, FrameId { source: "head".into(), seq: 0 }) {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };
-        let description = describe(&self.encoder.encode(&frame).map_err(|error| in_picture(&error, &picture.path))?);
-        let kept = self.journal.add(key, &Kept::new(&description));
+        let started = Instant::now();
+        let values = describe(&self.encoder.encode(&frame).map_err(|error| in_picture(&error, &picture.path))?);
+        let described = Described { values, latency: started.elapsed() };
+        let kept = self.journal.add(key, &Kept::new(&described));
         kept.map_err(HeadError::io(self.journal.path()))?;
-        Ok(Ok(description))
+        Ok(Ok(described))
     }
 
     /// Returns the identity of the encoder.

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::table::{MeasureRow, measure_rows};
-use crate::eval::metrics::{
-    Bootstrap, Confusion, CoveragePoint, Interval, Roc, Scored, Selective, Sure, clopper_pearson,
+use crate::eval::{
+    Spread,
+    metrics::{Bootstrap, Confusion, CoveragePoint, Interval, Roc, Scored, Selective, Sure, clopper_pearson},
 };
 
 /// Draws of the bootstrap.
@@ -104,36 +105,51 @@ pub struct ClassMeasures {
 }
 
 impl ClassMeasures {
-    /// Returns the measures of `classified`, whose classes are `labels`; `None` when it is empty.
-    pub fn of(labels: &[String], classified: &[Classified]) -> Option<Self> {
-        let all: Vec<usize> = (0..classified.len()).collect();
-        let view = View { labels, classified };
-        let confusion = view.confusion(&all);
-        let right = classified.iter().filter(|one| one.is_right()).count();
-        let selective = view.selective(&all)?;
+    /// Returns the measures of `rounds`, each the same pictures as another head named them, whose classes are `labels`: means over the rounds;
+    /// rows, matrix and curves are those of the first. `None` without pictures.
+    pub fn of(labels: &[String], rounds: &[Vec<Classified>]) -> Option<Self> {
+        let views: Vec<View<'_>> = rounds.iter().map(|classified| View { labels, classified }).collect();
+        let first = views.first()?;
+        let all: Vec<usize> = (0..first.classified.len()).collect();
+        let measured = |name: &str| {
+            MEASURES.iter().find(|measure| measure.0 == name).and_then(|(_, of)| mean_of(&views, *of, &all))
+        };
+        let confusion = first.confusion(&all);
         Some(Self {
-            n_images: classified.len(),
-            accuracy: ratio(right, classified.len())?,
-            macro_f1: confusion.macro_f1()?,
-            calibration_error: view.calibration_error(&all)?,
-            log_loss: view.log_loss(),
-            aurc: selective.aurc(),
-            accuracy_at_coverage_80pct: selective.accuracy_at(0.8),
-            image_auroc: view.auroc(&all),
-            intervals_95: view.intervals(right),
+            n_images: all.len(),
+            accuracy: measured("accuracy")?,
+            macro_f1: measured("macro_f1")?,
+            calibration_error: measured("calibration_error")?,
+            log_loss: measured("log_loss")?,
+            aurc: measured("aurc")?,
+            accuracy_at_coverage_80pct: measured("accuracy_at_coverage_80pct")?,
+            image_auroc: measured("image_auroc"),
+            intervals_95: intervals(&views),
             classes: (0..labels.len()).map(|class| score(&confusion, class)).collect(),
             confusion,
-            reliability: view.reliability(&all),
-            selective: selective.curve(),
+            reliability: first.reliability(&all),
+            selective: first.selective(&all)?.curve(),
         })
     }
-}
 
-impl ClassMeasures {
+    /// Returns the measures of `classified` that are defined, by name.
+    pub fn values_of(labels: &[String], classified: &[Classified]) -> BTreeMap<&'static str, f64> {
+        let (view, all) = (View { labels, classified }, (0..classified.len()).collect::<Vec<_>>());
+        MEASURES.iter().filter_map(|(name, of)| Some((*name, of(&view, &all)?))).collect()
+    }
+
     /// Returns one line for each measure that is defined, with its interval.
     pub fn lines(&self) -> Vec<String> {
-        let line = |row: MeasureRow| format!("{:<22} {}  95 % {}", row.name, row.value, row.interval);
-        measure_rows(self).into_iter().map(line).collect()
+        self.lines_with(&BTreeMap::new())
+    }
+
+    /// Returns the same lines, with the `spread` of each measure over the seeds where it has one.
+    pub fn lines_with(&self, spread: &BTreeMap<&'static str, Spread>) -> Vec<String> {
+        let line = |MeasureRow { name, value, interval, spread, .. }: MeasureRow| {
+            let spread = if spread.is_empty() { spread } else { format!("  seeds {spread}") };
+            format!("{name:<27} {value}  95 % {interval}{spread}")
+        };
+        measure_rows(self, spread).into_iter().map(line).collect()
     }
 }
 
@@ -164,8 +180,10 @@ struct View<'a> {
 /// A measure of the pictures at some positions.
 type Measure = fn(&View<'_>, &[usize]) -> Option<f64>;
 
-/// Measures whose interval is bootstrapped.
-const BOOTSTRAPPED: [(&str, Measure); 5] = [
+/// Every measure by its name.
+const MEASURES: [(&str, Measure); 7] = [
+    ("accuracy", |view, draw| view.accuracy(draw)),
+    ("log_loss", |view, draw| view.log_loss(draw)),
     ("macro_f1", |view, draw| view.confusion(draw).macro_f1()),
     ("calibration_error", |view, draw| view.calibration_error(draw)),
     ("image_auroc", |view, draw| view.auroc(draw)),
@@ -173,18 +191,31 @@ const BOOTSTRAPPED: [(&str, Measure); 5] = [
     ("accuracy_at_coverage_80pct", |view, draw| Some(view.selective(draw)?.accuracy_at(0.8))),
 ];
 
+fn mean_of(views: &[View<'_>], of: Measure, draw: &[usize]) -> Option<f64> {
+    let values: Option<Vec<f64>> = views.iter().map(|view| of(view, draw)).collect();
+    let values = values?;
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Pictures are drawn anew, the same for every round; of the log loss there is none.
+fn intervals(views: &[View<'_>]) -> BTreeMap<&'static str, Interval> {
+    let first = &views[0];
+    let of_class = |class| (0..first.classified.len()).filter(|&i| first.classified[i].truth == class).collect();
+    let strata: Vec<Vec<usize>> = (0..first.labels.len()).map(of_class).collect();
+    let bootstrap = Bootstrap { seed: 1, replicates: REPLICATES };
+    let drawn = MEASURES[2..]
+        .iter()
+        .filter_map(|&(name, of)| Some((name, bootstrap.interval(&strata, |draw| mean_of(views, of, draw))?)))
+        // Without a mistake to draw, it would say that there can be none.
+        .filter(|(_, interval)| interval.low < interval.high);
+    let rights: usize = views.iter().map(|view| view.classified.iter().filter(|one| one.is_right()).count()).sum();
+    let exact = clopper_pearson(rights as f64 / views.len() as f64, first.classified.len() as f64);
+    drawn.chain(exact.map(|interval| ("accuracy", interval))).collect()
+}
+
 impl View<'_> {
-    fn intervals(&self, right: usize) -> BTreeMap<&'static str, Interval> {
-        let of_class = |class| (0..self.classified.len()).filter(|&i| self.classified[i].truth == class).collect();
-        let strata: Vec<Vec<usize>> = (0..self.labels.len()).map(of_class).collect();
-        let bootstrap = Bootstrap { seed: 1, replicates: REPLICATES };
-        let drawn = BOOTSTRAPPED
-            .iter()
-            .filter_map(|&(name, measure)| Some((name, bootstrap.interval(&strata, |draw| measure(self, draw))?)))
-            // Without a mistake to draw, it would say that there can be none.
-            .filter(|(_, interval)| interval.low < interval.high);
-        let exact = clopper_pearson(right as f64, self.classified.len() as f64).map(|interval| ("accuracy", interval));
-        drawn.chain(exact).collect()
+    fn accuracy(&self, draw: &[usize]) -> Option<f64> {
+        ratio(draw.iter().filter(|&&i| self.classified[i].is_right()).count(), draw.len())
     }
 
     fn confusion(&self, draw: &[usize]) -> Confusion {
@@ -195,9 +226,10 @@ impl View<'_> {
         confusion
     }
 
-    fn log_loss(&self) -> f64 {
+    fn log_loss(&self, draw: &[usize]) -> Option<f64> {
         let loss = |one: &Classified| -one.probabilities[one.truth].max(f64::MIN_POSITIVE).ln();
-        self.classified.iter().map(loss).sum::<f64>() / self.classified.len().max(1) as f64
+        let losses = draw.iter().map(|&i| loss(&self.classified[i]));
+        (!draw.is_empty()).then(|| losses.sum::<f64>() / draw.len() as f64)
     }
 
     fn auroc(&self, draw: &[usize]) -> Option<f64> {
@@ -263,7 +295,7 @@ mod tests {
             classified(1, &[0.1, 0.9]),
             classified(1, &[0.4, 0.6]),
         ];
-        let measures = ClassMeasures::of(&labels(&["good", "bad"]), &pictures).unwrap();
+        let measures = ClassMeasures::of(&labels(&["good", "bad"]), &[pictures.to_vec()]).unwrap();
         assert_eq!((measures.n_images, measures.confusion.counts.clone()), (5, vec![vec![2, 1], vec![0, 2]]));
         let close =
             |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, expected {expected}");
@@ -290,10 +322,22 @@ mod tests {
     #[test]
     fn more_classes_and_one_that_is_not_there() {
         let pictures = [classified(0, &[0.5, 0.5, 0.0]), classified(2, &[0.2, 0.2, 0.6])];
-        let measures = ClassMeasures::of(&labels(&["a", "b", "c"]), &pictures).unwrap();
+        let measures = ClassMeasures::of(&labels(&["a", "b", "c"]), &[pictures.to_vec()]).unwrap();
         assert_eq!((measures.accuracy, measures.macro_f1, measures.image_auroc), (1.0, 1.0, None));
         assert_eq!((measures.classes[1].recall, measures.classes[1].precision), (None, None));
         assert!(!measures.intervals_95.contains_key("image_auroc"));
         assert_eq!(ClassMeasures::of(&labels(&["a", "b"]), &[]), None);
+        assert_eq!(ClassMeasures::of(&labels(&["a", "b"]), &[Vec::new()]), None);
+    }
+    #[test]
+    fn rounds_are_averaged_and_not_pooled() {
+        let right = vec![classified(0, &[0.9, 0.1]), classified(1, &[0.2, 0.8])];
+        let wrong = vec![classified(0, &[0.9, 0.1]), classified(1, &[0.7, 0.3])];
+        let measures = ClassMeasures::of(&labels(&["a", "b"]), &[right, wrong.clone()]).unwrap();
+        // Macro-F1 of the second: 2/3 and 0; pooled it would be 0.733.
+        assert!((measures.accuracy - 0.75).abs() < 1e-12 && (measures.macro_f1 - 2.0 / 3.0).abs() < 1e-12);
+        let of_second = ClassMeasures::values_of(&labels(&["a", "b"]), &wrong);
+        assert!((of_second["accuracy"] - 0.5).abs() < 1e-12 && (of_second["macro_f1"] - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!((measures.n_images, measures.confusion.counts), (2, vec![vec![1, 0], vec![0, 1]]));
     }
 }

@@ -50,13 +50,14 @@ pub(super) struct HeadPage<'a> {
 }
 
 impl<'a> HeadPage<'a> {
-    pub(super) fn of(evaluation: &'a Evaluation, predictions: &[Prediction]) -> Result<Self, HeadError> {
+    /// Pictures are those of the first of several heads.
+    pub(super) fn of(evaluation: &'a Evaluation, predictions: &[&Prediction]) -> Result<Self, HeadError> {
         let measures = &evaluation.measures;
         let latency = evaluation.latency_ms.map(|l| format!("{:.1} / {:.1} / {:.1} ms", l.p50, l.p95, l.p99));
         let wrong = surest_mistakes(predictions);
         Ok(Self {
             evaluation,
-            measures: measure_rows(measures),
+            measures: measure_rows(measures, &evaluation.spread),
             classes: class_rows(measures),
             wrong: wrong.len(),
             latency: latency.unwrap_or_default(),
@@ -80,9 +81,10 @@ fn dots(measures: &ClassMeasures) -> Vec<Dot> {
 }
 
 /// Returns what was named wrongly, the surest first.
-fn surest_mistakes(predictions: &[Prediction]) -> Vec<&Prediction> {
-    let mut wrong: Vec<&Prediction> =
-        predictions.iter().filter(|prediction| prediction.said != prediction.class).collect();
+fn surest_mistakes<'a>(predictions: &[&'a Prediction]) -> Vec<&'a Prediction> {
+    let seed = predictions.first().and_then(|first| first.seed);
+    let of_first = predictions.iter().copied().filter(|prediction| prediction.seed == seed);
+    let mut wrong: Vec<&Prediction> = of_first.filter(|prediction| prediction.said != prediction.class).collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     wrong
 }

@@ -1,7 +1,9 @@
 //! Measures as text, for the model card and the page.
 
+use std::collections::BTreeMap;
+
 use super::{ClassMeasures, measures::ClassScore};
-use crate::eval::metrics::Interval;
+use crate::eval::{Spread, metrics::Interval};
 
 /// A measure.
 pub(super) struct MeasureRow {
@@ -9,6 +11,8 @@ pub(super) struct MeasureRow {
     pub(super) meaning: &'static str,
     pub(super) value: String,
     pub(super) interval: String,
+    /// Over the draws of pictures to learn from.
+    pub(super) spread: String,
 }
 
 /// A class.
@@ -21,9 +25,9 @@ pub(super) struct ClassRow<'a> {
     pub(super) f1: String,
 }
 
-/// Returns the measures that are defined.
-pub(super) fn measure_rows(measures: &ClassMeasures) -> Vec<MeasureRow> {
-    let named = [
+/// Returns name, meaning and value of every measure.
+const fn named(measures: &ClassMeasures) -> [(&'static str, &'static str, Option<f64>); 7] {
+    [
         ("accuracy", "pictures named rightly", Some(measures.accuracy)),
         ("macro_f1", "mean F1 over the classes", Some(measures.macro_f1)),
         ("image_auroc", "a picture of one class scores higher for it than one of the other", measures.image_auroc),
@@ -35,12 +39,17 @@ pub(super) fn measure_rows(measures: &ClassMeasures) -> Vec<MeasureRow> {
             "named rightly when a person names the fifth that is least sure",
             Some(measures.accuracy_at_coverage_80pct),
         ),
-    ];
+    ]
+}
+
+/// Returns the measures that are defined, with their `spread` where there is one.
+pub(super) fn measure_rows(measures: &ClassMeasures, spread: &BTreeMap<&'static str, Spread>) -> Vec<MeasureRow> {
     let row = |(name, meaning, value): (&'static str, &'static str, Option<f64>)| {
         let interval = range(measures.intervals_95.get(name).copied());
-        Some(MeasureRow { name, meaning, value: three(value?), interval })
+        let spread = spread.get(name).map(|spread| format!("± {}", three(spread.std))).unwrap_or_default();
+        Some(MeasureRow { name, meaning, value: three(value?), interval, spread })
     };
-    named.into_iter().filter_map(row).collect()
+    named(measures).into_iter().filter_map(row).collect()
 }
 
 /// Returns the classes in the order of the head's labels.

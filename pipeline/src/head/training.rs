@@ -14,13 +14,11 @@ use super::{
     ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts,
     card::Card,
     charts::{ConfusionChart, LossChart, rendered},
-    features::Describer,
+    features::{Described, Describer, JOURNAL},
     folders::read,
     parts::classes,
 };
 
-/// What is known while a training is not complete, in its output folder.
-const JOURNAL: &str = "described.jsonl";
 /// The version that `head.json` carries in its field `schema`.
 const SCHEMA: &str = "loupe.head-card/1";
 
@@ -87,7 +85,8 @@ pub fn train(
     fs::create_dir_all(&plan.output).map_err(HeadError::io(&plan.output))?;
     let mut describer = Describer::open(encoder, &plan.output.join(JOURNAL))?;
     let mut parts = gathered.parts;
-    let descriptions = describer.describe_all(&mut parts, watch)?;
+    let described = describer.describe_all(&mut parts, watch)?;
+    let descriptions = described.into_iter().map(|described: Described| described.values).collect();
     let learned = Learned::of(plan, &parts, &gathered.labels, descriptions)?;
     let origin = origin(plan, &parts, gathered.labels, describer.encoder_identity());
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
@@ -176,7 +175,7 @@ fn is_of(path: &Path, class: &str) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|folder| folder == class)
 }
 
-fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {
+pub(super) fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {
     let counts = |part| labels.iter().map(|label| parts.count_of(part, label)).collect();
     Origin {
         encoder,
@@ -191,15 +190,20 @@ fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) 
 }
 
 /// A fit, with the classes of the pictures that chose it.
-struct Learned {
-    fit: Fit,
+pub(super) struct Learned {
+    pub(super) fit: Fit,
     /// Classes of the validation part.
     truths: Vec<usize>,
 }
 
 impl Learned {
     /// Fits to the pictures of `parts`, each with its description.
-    fn of(plan: &HeadPlan, parts: &Parts, labels: &[String], descriptions: Vec<Vec<f32>>) -> Result<Self, HeadError> {
+    pub(super) fn of(
+        plan: &HeadPlan,
+        parts: &Parts,
+        labels: &[String],
+        descriptions: Vec<Vec<f32>>,
+    ) -> Result<Self, HeadError> {
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for ((picture, _), description) in parts.pictures.iter().zip(descriptions) {
             let class = labels.iter().position(|label| *label == picture.class);
@@ -225,7 +229,7 @@ impl Learned {
         let unseen = self.truths.iter().zip(self.fit.unseen());
         let classified: Vec<Classified> =
             unseen.map(|(&truth, probabilities)| Classified { truth, probabilities: probabilities.clone() }).collect();
-        ClassMeasures::of(labels, &classified).expect("the validation part is not empty")
+        ClassMeasures::of(labels, &[classified]).expect("the validation part is not empty")
     }
 }
 

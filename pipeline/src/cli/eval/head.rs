@@ -4,6 +4,7 @@ use std::{
 };
 
 use models::{
+    Encoder,
     bundle::DEFAULT_BUNDLE,
     head::{Classifier, Head},
     ort_engine::SessionConfig,
@@ -11,7 +12,7 @@ use models::{
 
 use super::{Folders, Outcome, Print, print_json, print_line, progress};
 use crate::{
-    head::{HEAD_FILE, evaluate},
+    head::{Evaluation, FewShotPlan, HEAD_FILE, RESOLUTION_PX, evaluate, evaluate_few_shot},
     kit::Kit,
 };
 
@@ -20,24 +21,49 @@ use crate::{
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
-    let mut classifier = open(head)?;
+    let (mut encoder, opened) = open_parts(head)?;
     let bar = progress::bar(0, "classifying pictures");
-    let evaluation = evaluate((head, &mut classifier), folders.dataset, folders.output, &mut |done, total| {
+    let evaluation = evaluate((head, &opened), &mut encoder, folders.dataset, folders.output, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
-    let evaluation = evaluation?;
+    say(&evaluation?, folders, print)
+}
+
+/// Measures heads that learn from `shots` pictures of each class, one for each of the `seeds`, and says what came of it.
+///
+/// # Errors
+/// One line that names the file or folder, what was expected and what was found.
+pub(super) fn run_few_shot((shots, seeds): (u32, u64), folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
+    let plan = FewShotPlan {
+        data: folders.dataset.to_owned(),
+        output: folders.output.to_owned(),
+        shots: shots as usize,
+        seeds,
+        resolution_px: RESOLUTION_PX,
+    };
+    let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+    let bar = progress::bar(0, "encoding pictures");
+    let evaluation = evaluate_few_shot(&plan, kit.encoder(RESOLUTION_PX)?, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    say(&evaluation?, folders, print)
+}
+
+fn say(evaluation: &Evaluation, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
     let mut stderr = io::stderr().lock();
     for left_out in &evaluation.left_out {
         writeln!(stderr, "loupe: {}", left_out.message())?;
     }
     if matches!(print, Print::Json) {
-        return print_json(&evaluation);
+        return print_json(evaluation);
     }
     let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
     print_line(&format!("{measured} pictures measured, {left_out} left out"))?;
-    for line in evaluation.measures.lines() {
+    for line in evaluation.measures.lines_with(&evaluation.spread) {
         print_line(&line)?;
     }
     if let Some(latency) = evaluation.latency_ms {
@@ -49,7 +75,12 @@ pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Re
 
 /// Returns the head with the encoder that it was fitted to.
 pub(in crate::cli) fn open(folder: &Path) -> anyhow::Result<Classifier> {
+    let (encoder, head) = open_parts(folder)?;
+    Ok(Classifier::new(encoder, head)?)
+}
+
+fn open_parts(folder: &Path) -> anyhow::Result<(Encoder, Head)> {
     let head = Head::open(&folder.join(HEAD_FILE))?;
     let encoder = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.only_encoder(head.origin().resolution_px)?;
-    Ok(Classifier::new(encoder, head)?)
+    Ok((encoder, head))
 }
