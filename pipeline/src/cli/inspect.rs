@@ -24,6 +24,9 @@ use crate::{
     store::RunInfo,
 };
 
+/// Paths that the title of a page names.
+const TITLE_PATHS: usize = 3;
+
 /// Arguments of `loupe inspect`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
@@ -118,14 +121,22 @@ impl InspectArgs {
         }
     }
 
+    /// Returns what the page is called: by the paths, unless they are too many for a title.
+    fn title(&self) -> String {
+        let paths: Vec<_> = self.paths.iter().take(TITLE_PATHS).map(|path| path.display().to_string()).collect();
+        match self.paths.len() - paths.len() {
+            0 => format!("Inspection of {}", paths.join(", ")),
+            more => format!("Inspection of {} and {more} more", paths.join(", ")),
+        }
+    }
+
     /// Runs `pipeline`, keeping its reports where the user wants them kept.
     fn record(&self, pipeline: Pipeline, stop: &Stop) -> anyhow::Result<RunSummary> {
         let _signals = SignalWatch::start(stop.clone())?;
         let Some(folder) = &self.output else {
             return Ok(pipeline.run(Box::new(Unrecorded::default()), stop)?);
         };
-        let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
-        let info = RunInfo::new(format!("Inspection of {}", paths.join(", ")), String::new());
+        let info = RunInfo::new(self.title(), String::new());
         let run = Recorder::open(folder, info, EvidencePolicy::Suspects)?.run(pipeline, stop)?;
         if !self.json {
             print_line(&format!("report: {}", run.page.display()))?;
