@@ -32,8 +32,6 @@ WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
 # Half of a picture's cells teach nearly as much in two thirds of the time; the last rounds see all of them.
 KEPT_CELLS_RATIO, WHOLE_PICTURES_AFTER = 0.5, 0.65
-# How much of the other picture a blend holds.
-BLENDED_RATIO = (0.1, 0.4)
 PROBE_PENALTY = 1e-2
 # Dead values of the encoder are not blown up to unit deviation.
 LEAST_DEVIATION = 0.02
@@ -183,22 +181,10 @@ def trained_state(reader):
     return {name: value.detach().clone() for name, value in reader.state_dict().items()}
 
 
-def blended(rows, views, chance, random):
-    """Returns the views `[cells, 3968]` of rows (task, ...), by chance with less of another picture of the task mixed in: what was
-    learned from shows its label more plainly than new pictures do, and the model has to read faint evidence too."""
-    result = []
-    for place, (row, view) in enumerate(zip(rows, views)):
-        others = [other for other in range(len(rows)) if other != place and rows[other][0] == row[0]]
-        if chance and others and random.random() < chance:
-            view = torch.lerp(view, views[int(random.choice(others))], float(random.uniform(*BLENDED_RATIO)))
-        result.append(view)
-    return result
-
-
-def lessons_of(material, rows, chosen, random):
-    """Returns a lesson for each row of (task, index, question) of a new view; `chosen` is (share of cells, chance of a blend)."""
-    (kept_ratio, chance), lessons = chosen, []
-    for (task, index, question), cells in zip(rows, blended(rows, material.new_views(rows, random), chance, random)):
+def lessons_of(material, rows, kept_ratio, random):
+    """Returns a lesson for each row of (task, index, question), with a share of the cells of a new view."""
+    lessons = []
+    for (task, index, question), cells in zip(rows, material.new_views(rows, random)):
         kept = torch.from_numpy(np.sort(random.permutation(len(cells))[: math.ceil(kept_ratio * len(cells))]))
         lessons.append(answer.Lesson(cells[kept], kept, len(cells), question, int(material.examples[task].labels[index])))
     return lessons
@@ -222,7 +208,7 @@ def train_round(run, words, material):
     kept_ratio = KEPT_CELLS_RATIO if run.round < WHOLE_PICTURES_AFTER * run.options.rounds else 1.0
     steps, losses, started = run.options.steps, [], time.monotonic()
     for done, rows in enumerate(draw(material, random, steps), 1):
-        losses.append(train_step(run, words, lessons_of(material, rows, (kept_ratio, run.options.blend), random)))
+        losses.append(train_step(run, words, lessons_of(material, rows, kept_ratio, random)))
         if done % 10 == 0:
             pace = (time.monotonic() - started) / done
             left = pace * (steps * (run.options.rounds - run.round) - done)
@@ -269,10 +255,9 @@ def options(description):
     for name in ("data", "checkpoint", "language", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published encoder")
-    parser.add_argument("--start", type=Path, help="best.pt of another run of this, to go on from instead of a probe")
     for name, default in (("rounds", 6), ("steps", 80), ("patience", 4), ("seed", 0), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in (("connector-rate", 2e-4), ("adapter-rate", 1e-3), ("blend", 0.0)):
+    for name, default in (("connector-rate", 2e-4), ("adapter-rate", 1e-3)):
         parser.add_argument(f"--{name}", type=float, default=default)
     return parser.parse_args()
 
@@ -289,10 +274,7 @@ def main():
         run.load(last)
         print(f"going on after round {run.round}", flush=True)
     else:
-        if chosen.start:
-            reader.load_state_dict(torch.load(chosen.start, map_location="cpu", weights_only=True)["reader"])
-        else:
-            start_connector(reader, words, material)
+        start_connector(reader, words, material)
         run.average = trained_state(reader)
         print("before training:", json.dumps(validate(reader, words, material)), flush=True)
     train(run, words, material)
