@@ -24,7 +24,11 @@ fn line(fields: &[String]) -> String {
     format!("{}\n", fields.join(","))
 }
 
+/// A spreadsheet would compute a text that begins like a formula; names of folders are anybody's.
 fn quoted(field: &str) -> String {
+    if field.starts_with(['=', '+', '-', '@', '\t']) && field.parse::<f64>().is_err() {
+        return quoted(&format!("'{field}"));
+    }
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
@@ -45,6 +49,7 @@ mod tests {
             .unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "path,class\n\"a, b.png\",\"a \"\"good\"\" one\"\nc.png,\n");
+        assert_eq!(line(&owned(&["=1+1", "-2.5", "-x, y"])), "'=1+1,-2.5,\"'-x, y\"\n");
         assert!(write(root.path(), &[], []).is_err());
     }
 }

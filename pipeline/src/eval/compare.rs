@@ -174,6 +174,13 @@ fn compared(measure: &'static str, first: &Measured, second: &Measured) -> Optio
 }
 
 fn paired(a: &Path, b: &Path) -> Result<Paired, EvalError> {
+    if reading::predictions_beside(a) == reading::predictions_beside(b) {
+        return Err(EvalError::WrongFile {
+            path: reading::predictions_beside(b),
+            expected: "a folder for each evaluation".to_owned(),
+            found: "both in one".to_owned(),
+        });
+    }
     let (first, second) = (Rights::beside(a)?, Rights::beside(b)?);
     if !first.0.keys().eq(second.0.keys()) {
         return Err(EvalError::WrongFile {

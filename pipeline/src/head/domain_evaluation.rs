@@ -18,6 +18,7 @@ use crate::{
     diagnosis::Glimpse,
     eval::{Latency, layout::pictures_in},
     inspection::millis,
+    stage::StageError,
 };
 
 use measures::Strangeness;
@@ -113,6 +114,8 @@ pub fn evaluate_domain(
     let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
     pictures.retain(|picture| picture.part == part);
     let task = examinee.task_of(plan.dataset, &pictures)?;
+    // Found out before the work, not after it.
+    plan.strangers.map(pictures_in).transpose()?;
     let Parts { pictures, mut left_out } = Parts::of(pictures);
     let mut looked = Vec::new();
     let total = pictures.len();
@@ -164,7 +167,9 @@ impl Examinee<'_> {
         let (sight, opinion) = self.see(&picture.path, frame)?;
         let head_millis = millis(started.elapsed());
         let started = Instant::now();
-        let named = self.named(sight);
+        let named = self
+            .named(sight)
+            .map_err(|error| HeadError::unfit(&picture.path, "an answer of the language model", error.to_string()))?;
         let spoken_millis = self.author.is_some().then(|| millis(started.elapsed()));
         Ok(Looked { truth, opinion, named, head_millis, spoken_millis })
     }
@@ -175,12 +180,12 @@ impl Examinee<'_> {
         Ok((sight, opinion))
     }
 
-    /// Returns the label that the language model names; an answer that is none counts as none.
-    fn named(&mut self, sight: Sight) -> Option<usize> {
-        let author = self.author.as_mut()?;
+    /// Returns the label that the language model names, if it looks.
+    fn named(&mut self, sight: Sight) -> Result<Option<usize>, StageError> {
+        let Some(author) = self.author.as_mut() else { return Ok(None) };
         let glimpse = Glimpse { domain: Arc::clone(&self.domain), sight };
-        let looked = author.look(&glimpse).inspect_err(|error| tracing::warn!(%error, "no answer")).ok()??;
-        self.domain.labels().iter().position(|label| label.text() == looked.named)
+        let Some(looked) = author.look(&glimpse)? else { return Ok(None) };
+        Ok(self.domain.labels().iter().position(|label| label.text() == looked.named))
     }
 
     /// Returns what the language model names in a grey picture.
@@ -189,7 +194,7 @@ impl Examinee<'_> {
         let id = FrameId { source: "blank".into(), seq: 0 };
         let frame = Frame::new(id, size, PixelFormat::Grey8, vec![GREY; size.area_px()]).ok()?;
         let sight = self.eyes.see(&frame).ok()?;
-        self.named(sight)
+        self.named(sight).ok()?
     }
 
     fn strangers(&mut self, plan: DomainPlan<'_>, own: &[Looked]) -> Result<Option<StrangerMeasures>, HeadError> {
@@ -223,7 +228,7 @@ impl Examinee<'_> {
         let head = ClassMeasures::of(&names, &[classified]);
         let expected = "a picture that can be read and that the domain has not learned from";
         let head = head.ok_or_else(|| HeadError::unfit(plan.dataset, expected, "none"))?;
-        let blank = self.blank();
+        let blank = if self.author.is_some() { self.blank() } else { None };
         let spoken = || SpokenMeasures::of(self.domain.labels(), looked, blank);
         Ok(DomainEvaluation {
             schema: SCHEMA,

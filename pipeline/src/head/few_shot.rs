@@ -44,6 +44,10 @@ pub fn evaluate_few_shot(
 ) -> Result<Evaluation, HeadError> {
     fs::create_dir_all(&plan.output).map_err(HeadError::io(&plan.output))?;
     let (part, labels, mut parts) = gathered(&plan.data)?;
+    if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) < plan.shots) {
+        let expected = format!("{} pictures or more of class {label} to draw from", plan.shots);
+        return Err(HeadError::unfit(&plan.data, expected, parts.count_of(Part::Train, label).to_string()));
+    }
     let mut describer = Describer::open(encoder, &plan.output.join(JOURNAL))?;
     let described = describer.describe_all(&mut parts, watch)?;
     let all: Vec<Example> = parts.pictures.into_iter().zip(described).collect();

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 use super::{Outcome, Print, print_json, print_line};
 use crate::eval::{Better, Compared, Comparison, Latency, Side, Value};
@@ -66,7 +66,11 @@ fn cell(Value { value, interval_95 }: Value) -> String {
 
 fn latency_rows(a: Latency, b: Latency) -> [String; 3] {
     [("p50", a.p50, b.p50), ("p95", a.p95, b.p95), ("p99", a.p99, b.p99)].map(|(name, a, b)| {
-        let better = if a <= b { "A" } else { "B" };
+        let better = match a.total_cmp(&b) {
+            Ordering::Less => "A",
+            Ordering::Greater => "B",
+            Ordering::Equal => "equal",
+        };
         let [first, second] = [a, b].map(|millis| format!("{millis:.1} ms"));
         format!("{:<27} {first:<24} {second:<24} {:>+8.1}  {better:<9} -", format!("latency {name}"), b - a)
     })

@@ -62,7 +62,7 @@ pub(super) fn say(evaluation: &DomainEvaluation) -> anyhow::Result<Outcome> {
             ("accuracy where agreed", spoken.accuracy_where_agreed),
             ("valid JSON", Some(spoken.valid_json)),
             ("hallucinated on good", spoken.hallucinated_on_good),
-            ("accuracy, blanked", Some(spoken.accuracy_blanked)),
+            ("accuracy, blanked", spoken.accuracy_blanked),
         ];
         for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
             print_line(&format!("{name:<22} {}", share.text()))?;

@@ -36,6 +36,7 @@ pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Re
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run_few_shot((shots, seeds): (u32, u64), folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
+    anyhow::ensure!(shots >= 2, "--shots: expected 2 or more with --head-only, found {shots}");
     let plan = FewShotPlan {
         data: folders.dataset.to_owned(),
         output: folders.output.to_owned(),

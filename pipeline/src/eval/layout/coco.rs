@@ -129,7 +129,7 @@ fn parse(path: &Path) -> Result<Option<Labels>, EvalError> {
 
 /// The images of one file with their boxes; what is wrong with them is told and left out.
 fn read(file: &LabelFile) -> Result<Dataset, EvalError> {
-    let mut reader = Reader { file: &file.path, problems: Vec::new() };
+    let mut reader = Reader { file: &file.path, problems: Vec::new(), doubtful: HashSet::new() };
     let mut samples = Vec::new();
     let positions = reader.images(&file.labels.images, &mut samples)?;
     let categories = reader.categories(&file.labels.categories);
@@ -137,6 +137,7 @@ fn read(file: &LabelFile) -> Result<Dataset, EvalError> {
     for annotation in &file.labels.annotations {
         if !ids.insert(annotation.id) {
             reader.told_twice("annotation", annotation.id);
+            reader.doubtful.extend(positions.get(&annotation.image_id).copied().flatten());
             continue;
         }
         match positions.get(&annotation.image_id) {
@@ -146,7 +147,9 @@ fn read(file: &LabelFile) -> Result<Dataset, EvalError> {
             Some(Some(position)) => reader.add(annotation, &categories, &mut samples[*position]),
         }
     }
-    let mut samples: Vec<Sample> = samples.into_iter().map(|(sample, _)| sample).collect();
+    let is_known = |(index, (sample, _)): &(usize, Sized)| sample.class != GOOD || !reader.doubtful.contains(index);
+    let samples = samples.into_iter().enumerate().filter(is_known);
+    let mut samples: Vec<Sample> = samples.map(|(_, (sample, _))| sample).collect();
     samples.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Dataset { samples, categories, problems: reader.problems, ..Dataset::default() })
 }
@@ -157,6 +160,8 @@ type Sized = (Sample, Size);
 struct Reader<'a> {
     file: &'a Path,
     problems: Vec<Problem>,
+    /// Images of which an entry was left out: they may not count as good.
+    doubtful: HashSet<usize>,
 }
 
 impl Reader<'_> {
@@ -180,6 +185,7 @@ impl Reader<'_> {
         for image in images {
             if positions.contains_key(&image.id) {
                 self.told_twice("image", image.id);
+                self.doubtful.extend(positions.get(&image.id).copied().flatten());
                 continue;
             }
             let position = match pictures.find(image) {
@@ -190,6 +196,8 @@ impl Reader<'_> {
                 }
                 Err((kind, message)) => {
                     self.tell(kind, &format!("image {}: {message}; left out", image.id));
+                    let is_same = |(sample, _): &Sized| sample.path.ends_with(&image.file_name);
+                    self.doubtful.extend(samples.iter().position(is_same));
                     None
                 }
             };

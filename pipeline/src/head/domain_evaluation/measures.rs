@@ -43,8 +43,8 @@ pub struct SpokenMeasures {
     pub valid_json: Share,
     /// Of pictures of which nothing is the matter, those in which it names something; `None` without such pictures.
     pub hallucinated_on_good: Option<Share>,
-    /// Answers that would be true if every picture were grey: what it guesses without looking.
-    pub accuracy_blanked: Share,
+    /// Answers that would be true if every picture were grey: what it guesses without looking; `None` where it names nothing then.
+    pub accuracy_blanked: Option<Share>,
 }
 
 impl SpokenMeasures {
@@ -59,7 +59,7 @@ impl SpokenMeasures {
             accuracy_where_agreed: Share::of(looked.iter().filter(agrees).map(is_right)),
             valid_json: Share::of(looked.iter().map(|one| one.named.is_some()))?,
             hallucinated_on_good: Share::of(good.map(|one| one.named.is_some_and(|named| !labels[named].is_good()))),
-            accuracy_blanked: Share::of(looked.iter().map(|one| blank == Some(one.truth)))?,
+            accuracy_blanked: blank.and_then(|blank| Share::of(looked.iter().map(|one| blank == one.truth))),
         })
     }
 }
@@ -118,7 +118,7 @@ mod tests {
         let labels = [label("healthy"), label("mildew")];
         let all = [looked(0, 0, Some(0)), looked(0, 0, Some(1)), looked(1, 1, Some(1)), looked(1, 0, None)];
         let found = SpokenMeasures::of(&labels, &all, Some(1)).unwrap();
-        let shares = [found.accuracy, found.agreement_with_head, found.valid_json, found.accuracy_blanked];
+        let shares = [found.accuracy, found.agreement_with_head, found.valid_json, found.accuracy_blanked.unwrap()];
         assert_eq!(shares.map(|share| (share.share, share.n)), [(0.5, 4), (0.5, 4), (0.75, 4), (0.5, 4)]);
         let (agreed, made_up) = (found.accuracy_where_agreed.unwrap(), found.hallucinated_on_good.unwrap());
         assert_eq!([(agreed.share, agreed.n), (made_up.share, made_up.n)], [(1.0, 2), (0.5, 2)]);

@@ -130,6 +130,19 @@ fn everything_wrong_in_a_file_is_one_line_each() {
 }
 
 #[test]
+fn no_image_with_an_entry_that_was_left_out_counts_as_good() {
+    let images = [image(1, "a.png"), image(2, "b.png"), image(3, "c.png"), image(4, "c.png"), image(5, "d.png")];
+    let annotations = [1, 2, 4].map(|of| annotation(1, of, 3, &[1.0, 1.0, 5.0, 5.0]));
+    let pictures = ["a.png", "b.png", "c.png", "d.png"];
+    let root = dataset(&pictures, &[("labels.json", labels(&images, &annotations))]);
+    let found = Dataset::open(root.path(), Layout::Coco, None).unwrap();
+    let good = found.samples.iter().filter(|sample| sample.class == "good").map(|sample| sample.path.clone());
+    let good: Vec<String> = good.chain(found.golden.iter().cloned()).map(|path| name_of(&path)).collect();
+    assert_eq!(good, ["d.png"], "{:?}", found.problems);
+    assert!(found.samples.iter().any(|sample| name_of(&sample.path) == "a.png"));
+}
+
+#[test]
 fn files_that_are_no_labels_are_one_line() {
     let listed = labels(&[image(1, "a.png")], &[]);
     let gone = labels(&[image(1, "gone.png")], &[]);
