@@ -28,6 +28,7 @@ PLAIN = 0
 VIEWS = 6
 BATCH = 16
 PENALTIES = (3e-3, 1e-2, 3e-2)
+ITERATIONS = 120
 DIRECTIONS = 32
 SCALE_FLOOR = 0.01
 FOLDS = 5
@@ -74,24 +75,6 @@ def descriptions(encoder, task, examples, view, folder):
         np.save(path, torch.cat(parts).numpy())
         print(f"{task}: view {view} described", flush=True)
     return torch.from_numpy(np.load(path))
-
-
-def fitted(x, labels, count, penalty, start=None):
-    """Returns (weight, bias) of a class-balanced logistic regression on standardised rows `[n, dim]`."""
-    weight = torch.zeros(count, x.shape[1]) if start is None else start[0].clone()
-    bias = torch.zeros(count) if start is None else start[1].clone()
-    weight.requires_grad_(), bias.requires_grad_()
-    balance = len(labels) / (count * torch.bincount(labels, minlength=count).clamp(min=1).float())
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=120, line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        loss = F.cross_entropy(x @ weight.T + bias, labels, balance) + penalty * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return weight.detach(), bias.detach()
 
 
 def gaussian(rows):
@@ -176,7 +159,7 @@ def choose(train, validation, count):
     x, y = (train[0] - mean) / deviation, (validation[0] - mean) / deviation
     best, last = None, None
     for penalty in sorted(PENALTIES, reverse=True):
-        last = fitted(x, train[1], count, penalty, last)
+        last = measure.logistic(x, train[1], count, penalty, ITERATIONS, last)
         logits = y @ last[0].T + last[1]
         heat = measure.temperature(logits, validation[1])
         loss = float(F.cross_entropy(logits / heat, validation[1]))

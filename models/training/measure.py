@@ -8,14 +8,12 @@ BINS = 15
 RESAMPLES = 2000
 
 
-def probe(features, labels, classes, penalty):
-    """Returns (weight, bias) of a class-balanced logistic regression on standardised features, for raw features."""
-    mean, deviation = features.mean(0), features.std(0) + 1e-3
-    x = (features - mean) / deviation
-    weight = torch.zeros(classes, x.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
+def logistic(x, labels, classes, penalty, iterations, start=None):
+    """Returns (weight, bias) of a class-balanced logistic regression on standardised rows `[n, dim]`, from `start` on if given."""
+    weight, bias = start or (torch.zeros(classes, x.shape[1]), torch.zeros(classes))
+    weight, bias = (values.clone().requires_grad_() for values in (weight, bias))
     balance = len(labels) / (classes * torch.bincount(labels, minlength=classes).clamp(min=1).float())
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
 
     def closure():
         optimizer.zero_grad()
@@ -24,8 +22,15 @@ def probe(features, labels, classes, penalty):
         return loss
 
     optimizer.step(closure)
-    weight = (weight / deviation).detach()
-    return weight, (bias - weight @ mean).detach()
+    return weight.detach(), bias.detach()
+
+
+def probe(features, labels, classes, penalty):
+    """Returns (weight, bias) of a class-balanced logistic regression on standardised features, for raw features."""
+    mean, deviation = features.mean(0), features.std(0) + 1e-3
+    weight, bias = logistic((features - mean) / deviation, labels, classes, penalty, 200)
+    weight = weight / deviation
+    return weight, bias - weight @ mean
 
 
 def temperature(logits, labels):
