@@ -18,7 +18,7 @@ use crate::{
     decoder::Adapter,
     encoder::{Connector, Convolutions, EncoderConfig, Eyes, Folded},
     error::check_finite,
-    head::{Linear, log_softmax},
+    head::{Linear, log_softmax, most_likely},
     ort_engine::{OrtEngine, SessionConfig},
     product::Matrix,
 };
@@ -71,8 +71,7 @@ pub struct Opinion {
 impl Opinion {
     /// Returns the likeliest label by index.
     pub fn best(&self) -> usize {
-        let probabilities = self.probabilities.iter().enumerate();
-        probabilities.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(index, _)| index)
+        most_likely(&self.probabilities)
     }
 }
 

@@ -1,10 +1,20 @@
 //! Fingerprints of what results rest on.
 
+use std::{fs, io, path::Path};
+
 use sha2::{Digest as _, Sha256};
 
 /// Returns the SHA-256 of `bytes`, lower-case hexadecimal.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hexadecimal(&digest(bytes))
+}
+
+/// Returns the SHA-256 of the file `path`, lower-case hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    fs::read(path).map(sha256)
 }
 
 /// Returns the SHA-256 of `bytes`.

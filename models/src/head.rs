@@ -38,6 +38,12 @@ pub fn describe(features: &Features) -> Vec<f32> {
     features.maps.iter().flat_map(|map| means(&map.values, map.dim)).collect()
 }
 
+/// Returns the most likely class, the first of several; 0 of none.
+pub fn most_likely(probabilities: &[f64]) -> usize {
+    let most = (0..probabilities.len()).rev().max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
+    most.unwrap_or(0)
+}
+
 /// What a head was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@ use cameras::Frame;
 use models::{
     Eyes, Sight,
     domain::{Domain, Label, Opinion},
-    head::Classifier,
+    head::{Classifier, most_likely},
 };
 
 use crate::{
@@ -205,7 +205,7 @@ impl Diagnose for OwnHead {
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
         let probabilities = self.classifier.probabilities(frame)?;
         let labels = &self.classifier.head().origin().labels;
-        let best = crate::head::most_likely(&probabilities);
+        let best = most_likely(&probabilities);
         let diagnosis = Diagnosis {
             by: self.name.clone(),
             subject: None,

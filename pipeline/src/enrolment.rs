@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use models::{Bank, Calibration, Encoder, Gate, ModelError, Template, hash::sha256};
+use models::{Bank, Calibration, Encoder, Gate, ModelError, Template, hash::file_sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -274,5 +274,5 @@ fn rename(from: &Path, to: &Path) -> Result<(), EnrolmentError> {
 }
 
 fn sha256_of(path: &Path) -> Result<String, EnrolmentError> {
-    fs::read(path).map(sha256).map_err(|source| EnrolmentError::Io { path: path.to_path_buf(), source })
+    file_sha256(path).map_err(|source| EnrolmentError::Io { path: path.to_path_buf(), source })
 }

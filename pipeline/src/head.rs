@@ -25,7 +25,7 @@ pub use error::HeadError;
 pub use evaluation::{Evaluation, SCHEMA, SeedRow, Subject, evaluate};
 pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{Part, Picture, read};
-pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin, most_likely};
+pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
 pub use parts::{LeftOut, Parts, Reason};
 pub use training::{HeadPlan, Trained, train};
 

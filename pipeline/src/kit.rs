@@ -1,6 +1,6 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use cameras::Frame;
@@ -10,7 +10,7 @@ use models::{
     cache::Cache,
     decoder::DecoderOptions,
     domain::Domain,
-    hash::sha256,
+    hash::{file_sha256, sha256},
     head::{Classifier, Head},
     language::LanguageModel,
     ort_engine::{OrtEngine, SessionConfig},
@@ -196,10 +196,6 @@ impl Encode for Encoder {
     fn encode(&mut self, frame: &Frame, magnification: f64) -> Result<Features, StageError> {
         Ok(self.encode_at(frame, magnification)?)
     }
-}
-
-fn file_sha256(path: &Path) -> io::Result<String> {
-    fs::read(path).map(sha256)
 }
 
 fn model_use(role: &str, file: &BundleFile, precision: &str) -> ModelUse {

@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder with everything that `loupe` reads and writes.
@@ -35,6 +36,23 @@ impl Bench {
         let mut command = self.command(env!("CARGO_BIN_EXE_loupe"));
         command.args(arguments).env("PATH", self.folder.path());
         command
+    }
+
+    /// `loupe` with the model files of this machine, but for those whose role is in `without`; `None`, with the reason printed, where
+    /// one is missing.
+    pub(crate) fn with_models(&self, arguments: &[&str], without: &[&str]) -> Option<Command> {
+        let listed = self.loupe(&["models", "list", "--json"]).env_remove("LOUPE_CACHE").output().unwrap();
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        for file in listed["files"].as_array().unwrap() {
+            let is_needed = !without.iter().any(|role| file["role"] == *role);
+            if is_needed && file["state"] != "verified" {
+                skip(&format!("needs {}, which is not in the cache", file["name"]));
+                return None;
+            }
+        }
+        let mut command = self.loupe(arguments);
+        command.env_remove("LOUPE_CACHE");
+        Some(command)
     }
 
     /// Another program with the same surroundings.

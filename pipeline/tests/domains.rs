@@ -1,11 +1,11 @@
 //! Trained eyes as a person uses them: `loupe inspect` without a station, with a domain and with a head of one's own.
 
-use std::{io::Cursor, process::Command};
+use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 
-use crate::binary::{Bench, one_line, skip};
+use crate::binary::{Bench, one_line};
 
 /// A picture of text-like black bars on white paper: no leaf and no part.
 fn page() -> Vec<u8> {
@@ -18,27 +18,12 @@ fn page() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// `loupe` with the model files of this machine; `None`, with the reason printed, where one is missing.
-fn with_models(bench: &Bench, arguments: &[&str]) -> Option<Command> {
-    let listed = bench.loupe(&["models", "list", "--json"]).env_remove("LOUPE_CACHE").output().unwrap();
-    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    for file in listed["files"].as_array().unwrap() {
-        if file["state"] != "verified" {
-            skip(&format!("needs {}, which is not in the cache", file["name"]));
-            return None;
-        }
-    }
-    let mut command = bench.loupe(arguments);
-    command.env_remove("LOUPE_CACHE");
-    Some(command)
-}
-
 #[test]
 fn eyes_leave_what_they_have_never_seen_to_a_person() {
     let bench = Bench::new();
     bench.write("page.png", page());
     for arguments in [&["inspect", "page.png", "--json"][..], &["inspect", "page.png", "--json", "--domain", "crops"]] {
-        let Some(mut command) = with_models(&bench, arguments) else { return };
+        let Some(mut command) = bench.with_models(arguments, &[]) else { return };
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -73,7 +58,7 @@ fn eyes_that_were_asked_for_and_are_not_there_are_an_error() {
         (["--domain", "broken.safetensors"], "broken.safetensors: expected safetensors with a loupe.domain/1 header"),
         (["--head", "nowhere"], "nowhere"),
     ] {
-        let Some(mut command) = with_models(&bench, &[&["inspect", "page.png"][..], &arguments].concat()) else {
+        let Some(mut command) = bench.with_models(&[&["inspect", "page.png"][..], &arguments].concat(), &[]) else {
             return;
         };
         let output = command.output().unwrap();

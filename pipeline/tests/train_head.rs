@@ -13,7 +13,7 @@ use serde_json::Value;
 
 #[cfg(target_os = "linux")]
 use crate::binary::mounting;
-use crate::binary::{Bench, one_line, signal, skip};
+use crate::binary::{Bench, one_line, signal};
 
 /// A ground plate of 96 x 96 pixels with grinding marks of its own; a dented one has a dark blot as well.
 fn plate(number: u32, class: &str) -> Vec<u8> {
@@ -38,19 +38,8 @@ fn draw(bench: &Bench, folder: &str, (first, count): (u32, u32)) {
     }
 }
 
-/// `loupe` with the model files of this machine; `None`, with the reason printed, where there are none.
 fn with_models(bench: &Bench, arguments: &[&str]) -> Option<Command> {
-    let listed = bench.loupe(&["models", "list", "--json"]).env_remove("LOUPE_CACHE").output().unwrap();
-    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    for file in listed["files"].as_array().unwrap() {
-        if file["role"] != "language_model" && file["state"] != "verified" {
-            skip(&format!("needs {}, which is not in the cache", file["name"]));
-            return None;
-        }
-    }
-    let mut command = bench.loupe(arguments);
-    command.env_remove("LOUPE_CACHE");
-    Some(command)
+    bench.with_models(arguments, &["language_model"])
 }
 
 fn json(output: &Output) -> Value {

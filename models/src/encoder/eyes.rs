@@ -85,10 +85,11 @@ impl Eyes {
             let (shape, values) =
                 outputs[name].try_extract_tensor::<f32>().map_err(runtime("reading what was seen"))?;
             check_finite("what was seen", "finite numbers", values)?;
-            Ok::<_, ModelError>((shape.to_vec(), values.to_vec()))
+            Ok::<_, ModelError>((shape, values))
         };
         let (shape, cells) = output(sight::CELLS)?;
-        let tokens = if self.has_tokens { output(sight::TOKENS)?.1 } else { Vec::new() };
-        Ok(Sight { description: output(sight::DESCRIPTION)?.1, cells: feature_map(&shape, &cells)?, tokens })
+        let tokens = if self.has_tokens { output(sight::TOKENS)?.1.to_vec() } else { Vec::new() };
+        let description = output(sight::DESCRIPTION)?.1.to_vec();
+        Ok(Sight { description, cells: feature_map(shape, cells)?, tokens })
     }
 }

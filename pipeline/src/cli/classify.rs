@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use cameras::{FolderConfig, FolderMode, FolderSource, Frame, FrameSource as _, Grab};
 use clap::Args;
-use models::head::Classifier;
+use models::head::{Classifier, most_likely};
 use serde::Serialize;
 
 use super::{Outcome, eval::open_head, print_line};
-use crate::head::most_likely;
 
 /// Arguments of `loupe classify`.
 #[derive(Debug, Args)]

@@ -120,10 +120,7 @@ impl EnrollArgs {
             warn!("{warning}");
         }
         let bar = progress::bar(golden.len() as u64, "encoding good parts");
-        let bank = enrolment.finish(encoder, |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        })?;
+        let bank = enrolment.finish(encoder, progress::counting(&bar))?;
         bar.finish_and_clear();
         let bank = bank.with_false_alarm_ratio(self.false_alarms)?;
         Ok(Learned::Bank(Box::new(bank), self.bank.resolution))

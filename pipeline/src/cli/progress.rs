@@ -18,6 +18,14 @@ pub(super) fn bytes(what: &'static str) -> ProgressBar {
     ProgressBar::new(0).with_style(style).with_message(what)
 }
 
+/// Returns what shows on `bar` how many of how many steps are done.
+pub(super) fn counting(bar: &ProgressBar) -> impl FnMut(usize, usize) {
+    |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
+}
+
 /// Returns a sign of life for work of unknown length.
 pub(super) fn spinner(what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);

@@ -4,13 +4,16 @@
 //! itself.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     time::{Duration, SystemTime},
 };
 
 use cameras::{Rect, Size};
-use models::{GateReading, HeatMap, Region, hash::sha256};
+use models::{
+    GateReading, HeatMap, Region,
+    hash::{file_sha256, sha256},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{EvalError, Sample};
@@ -88,7 +91,7 @@ impl Journal {
 
 /// Returns the hash of a file's content.
 pub(super) fn file_hash(path: &Path) -> Result<String, EvalError> {
-    fs::read(path).map(sha256).map_err(|source| EvalError::Io { path: path.to_owned(), source })
+    file_sha256(path).map_err(|source| EvalError::Io { path: path.to_owned(), source })
 }
 
 /// Returns what tells this build of Loupe from another of the same version.

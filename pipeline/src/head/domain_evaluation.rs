@@ -3,7 +3,13 @@
 
 mod measures;
 
-use std::{collections::BTreeSet, fmt, fs, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use cameras::{Frame, FrameId, PixelFormat};
 use models::{
@@ -115,7 +121,7 @@ pub fn evaluate_domain(
     pictures.retain(|picture| picture.part == part);
     let task = examinee.task_of(plan.dataset, &pictures)?;
     // Found out before the work, not after it.
-    plan.strangers.map(pictures_in).transpose()?;
+    let others = plan.strangers.map(pictures_in).transpose()?;
     let Parts { pictures, mut left_out } = Parts::of(pictures);
     let mut looked = Vec::new();
     let total = pictures.len();
@@ -130,7 +136,8 @@ pub fn evaluate_domain(
         }
         watch(index + 1, total);
     }
-    let strangers = examinee.strangers(plan, &looked)?;
+    let strangers = plan.strangers.zip(others);
+    let strangers = strangers.map(|others| examinee.strangers(plan.familiar_from, &looked, others)).transpose()?;
     let evaluation = examinee.summed((plan, part), &looked, (strangers, left_out))?;
     let path = plan.output.join("metrics.json");
     let text = serde_json::to_string_pretty(&evaluation).map_err(|error| HeadError::io(&path)(error.into()))?;
@@ -197,21 +204,25 @@ impl Examinee<'_> {
         self.named(sight).ok()?
     }
 
-    fn strangers(&mut self, plan: DomainPlan<'_>, own: &[Looked]) -> Result<Option<StrangerMeasures>, HeadError> {
-        let Some(folder) = plan.strangers else { return Ok(None) };
+    fn strangers(
+        &mut self,
+        familiar_from: f64,
+        own: &[Looked],
+        (folder, paths): (&Path, Vec<PathBuf>),
+    ) -> Result<StrangerMeasures, HeadError> {
         let strangeness = |opinion: &Opinion| Strangeness {
             score: opinion.strangeness,
-            is_refused: opinion.familiarity < plan.familiar_from,
+            is_refused: opinion.familiarity < familiar_from,
         };
         let mut others = Vec::new();
-        for (index, path) in pictures_in(folder)?.iter().enumerate() {
+        for (index, path) in paths.iter().enumerate() {
             if let Ok(frame) = decoded(path, index) {
                 others.push(strangeness(&self.see(path, &frame)?.1));
             }
         }
         let own: Vec<Strangeness> = own.iter().map(|one| strangeness(&one.opinion)).collect();
         let found = StrangerMeasures::of(&own, &others);
-        found.map(Some).ok_or_else(|| HeadError::unfit(folder, "a picture that can be read", "none"))
+        found.ok_or_else(|| HeadError::unfit(folder, "a picture that can be read", "none"))
     }
 
     fn summed(

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use models::head::most_likely;
 use serde::Serialize;
 
 use super::table::{MeasureRow, measure_rows};
@@ -20,12 +21,6 @@ pub struct Classified {
     pub truth: usize,
     /// Of each class, in 0..=1; their sum is 1.
     pub probabilities: Vec<f64>,
-}
-
-/// Returns the most likely class, the first of several; 0 of none.
-pub fn most_likely(probabilities: &[f64]) -> usize {
-    let most = (0..probabilities.len()).rev().max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
-    most.unwrap_or(0)
 }
 
 impl Classified {

@@ -38,10 +38,7 @@ pub(super) fn evaluated(order: Order<'_>) -> anyhow::Result<DomainEvaluation> {
     let familiar_from = Policy::default().familiar_from;
     let plan = DomainPlan { dataset: order.dataset, strangers: order.strangers, familiar_from, output: order.output };
     let bar = progress::bar(0, "looking at pictures");
-    let evaluation = evaluate_domain(&mut examinee, plan, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let evaluation = evaluate_domain(&mut examinee, plan, &mut progress::counting(&bar));
     bar.finish_and_clear();
     Ok(evaluation?)
 }

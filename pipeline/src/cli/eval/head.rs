@@ -23,10 +23,8 @@ use crate::{
 pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
     let (mut encoder, opened) = open_parts(head)?;
     let bar = progress::bar(0, "classifying pictures");
-    let evaluation = evaluate((head, &opened), &mut encoder, folders.dataset, folders.output, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let evaluation =
+        evaluate((head, &opened), &mut encoder, folders.dataset, folders.output, &mut progress::counting(&bar));
     bar.finish_and_clear();
     say(&evaluation?, folders, print)
 }
@@ -46,10 +44,7 @@ pub(super) fn run_few_shot((shots, seeds): (u32, u64), folders: Folders<'_>, pri
     };
     let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
     let bar = progress::bar(0, "encoding pictures");
-    let evaluation = evaluate_few_shot(&plan, kit.encoder(RESOLUTION_PX)?, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
+    let evaluation = evaluate_few_shot(&plan, kit.encoder(RESOLUTION_PX)?, &mut progress::counting(&bar));
     bar.finish_and_clear();
     say(&evaluation?, folders, print)
 }
