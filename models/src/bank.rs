@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Calibration, Features, Gate, GateReading, ModelError};
 
+pub(crate) use basis::leading_axes;
 pub use enrolment::Enrolment;
+pub(crate) use random::Random;
 
 use heat::Grid;
 use scale::{Heat, Scale};

@@ -6,23 +6,25 @@
 
 mod embedded;
 mod file;
+mod learning;
 mod novelty;
 mod speech;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ModelError,
     decoder::Adapter,
-    encoder::{Connector, Convolutions, EncoderConfig, Eyes, Folded},
+    encoder::{Connector, EncoderConfig, Eyes, Weights},
     error::check_finite,
     head::{Linear, log_softmax, most_likely},
     ort_engine::{OrtEngine, SessionConfig},
     product::Matrix,
 };
 
+pub use learning::Lessons;
 use novelty::Novelty;
 pub use speech::Answer;
 
@@ -42,13 +44,15 @@ pub struct Label {
     pub knowledge: Option<String>,
 }
 
-/// What [`Label::finding`] says of what nothing is the matter with.
+/// What [`Label::finding`] says of plants with which nothing is the matter.
 pub const HEALTHY: &str = "healthy";
+/// What it says of parts with which nothing is the matter.
+pub const GOOD: &str = "good";
 
 impl Label {
     /// Returns whether nothing is the matter.
     pub fn is_good(&self) -> bool {
-        self.finding == HEALTHY
+        [HEALTHY, GOOD].contains(&self.finding.as_str())
     }
 
     /// Returns both in words, for example `tomato leaf: early blight`.
@@ -93,7 +97,7 @@ pub struct Domain {
     temperature: f64,
     novelty: Novelty,
     tongue: Option<Tongue>,
-    convolutions: BTreeMap<String, Folded>,
+    convolutions: Weights,
     /// SHA-256 of the files that it learned from, ascending.
     learned_from: Vec<[u8; 32]>,
     sha256: String,
@@ -179,7 +183,7 @@ impl Domain {
         if self.sees_by_published_weights() {
             return Eyes::open_published(engine, published, connector, config);
         }
-        Eyes::open(engine, self, connector, config)
+        Eyes::open(engine, &self.convolutions, connector, config)
     }
 
     /// Returns what the head says of a frame whose [`crate::Sight::description`] this is.
@@ -198,20 +202,6 @@ impl Domain {
         let score = self.novelty.score(description);
         let (strangeness, familiarity) = (self.novelty.strangeness(score), self.novelty.familiarity(score));
         Ok(Opinion { probabilities, strangeness, familiarity })
-    }
-}
-
-impl Convolutions for Domain {
-    fn folded(&self, conv: &str, _norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
-        let expected = || format!("{conv} of shape {dims:?}");
-        let Some(folded) = self.convolutions.get(conv) else {
-            return Err(ModelError::mismatch("weights of the domain's eyes", expected(), "none"));
-        };
-        if folded.weight.len() == dims.iter().product::<usize>() && folded.bias.len() == dims[0] {
-            return Ok(folded.clone());
-        }
-        let found = format!("{} weights, {} biases", folded.weight.len(), folded.bias.len());
-        Err(ModelError::mismatch("weights of the domain's eyes", expected(), found))
     }
 }
 

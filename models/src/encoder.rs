@@ -7,8 +7,9 @@
 
 mod eyes;
 mod folding;
+mod front;
 mod network;
-mod scaling;
+pub(crate) mod scaling;
 mod sight;
 
 use std::path::Path;
@@ -25,8 +26,12 @@ use crate::{
 };
 
 pub use eyes::{Eyes, Sight};
-use folding::Published;
-pub(crate) use folding::{Convolutions, Folded};
+#[cfg(test)]
+pub(crate) use folding::Convolutions;
+pub(crate) use folding::Folded;
+pub(crate) use folding::Published;
+pub(crate) use front::{Batch, Front, Weights, all_weights};
+pub(crate) use network::{BLOCKS, Block, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM};
 use scaling::area;
 pub use sight::{CELL_DIM, Connector, DESCRIPTION_DIM};
 

@@ -26,7 +26,8 @@ pub use classifier::Classifier;
 pub use fit::{Choice, Examples, Fit, LossPoint, TEMPERATURES, fit};
 
 use fit::Standard;
-pub(crate) use logistic::{Linear, log_softmax};
+pub(crate) use fit::probe;
+pub(crate) use logistic::{Linear, cross_entropy, log_softmax};
 
 /// Fewer need no head; more than a folder of class folders ever has.
 const CLASSES: RangeInclusive<usize> = 2..=10_000;

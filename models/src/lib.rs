@@ -38,6 +38,7 @@ mod template;
 mod tensor_file;
 pub mod tokenizer;
 pub mod torch_pickle;
+pub mod tuning;
 
 pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
 pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};

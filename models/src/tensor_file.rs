@@ -48,23 +48,28 @@ fn bytes_of(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Writes `tensors` under `header` to `path`: to a file beside it first, so that a file in use is never half written.
-///
-/// # Errors
-/// When a file cannot be written.
+/// Returns the file that holds `tensors` under `header`.
 ///
 /// # Panics
 /// Never: shapes are those of the values.
-pub(crate) fn save(path: &Path, header: &impl Serialize, tensors: &[Tensor]) -> Result<(), ModelError> {
+pub(crate) fn serialized(header: &impl Serialize, tensors: &[Tensor]) -> Vec<u8> {
     let views = tensors.iter().map(|Tensor { name, dtype, shape, bytes }| {
         let view = TensorView::new(*dtype, shape.clone(), bytes).expect("the shape is that of the values");
         (name.as_str(), view)
     });
     let header = serde_json::to_string(header).expect("the header holds plain data");
     let metadata = HashMap::from([(HEADER_KEY.to_owned(), header)]);
-    let bytes = safetensors::serialize(views, Some(metadata)).expect("names are text and shapes fit");
+    safetensors::serialize(views, Some(metadata)).expect("names are text and shapes fit")
+}
+
+/// Writes `tensors` under `header` to `path`: to a file beside it first, so that a file in use is never half written.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(crate) fn save(path: &Path, header: &impl Serialize, tensors: &[Tensor]) -> Result<(), ModelError> {
     let draft = path.with_extension("draft");
-    fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path)).map_err(|source| {
+    let written = fs::write(&draft, serialized(header, tensors));
+    written.and_then(|()| fs::rename(&draft, path)).map_err(|source| {
         // The first error is the one to report; what is left of the draft would only fill a disk that is full already.
         fs::remove_file(&draft).ok();
         ModelError::Io { path: path.to_owned(), source }

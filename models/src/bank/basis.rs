@@ -26,7 +26,8 @@ impl Basis {
         let spread: Vec<f32> = cells.deviations(&mean).into_iter().map(|spread| spread + SPREAD_FLOOR).collect();
         let standard = cells.standardised(&mean, &spread);
         let covariance = standard.transposed().times(&standard);
-        let axes = leading_axes(&covariance, coordinates.min(cells.cols()), random);
+        let size = [coordinates.min(cells.cols()), cells.cols()];
+        let axes = leading_axes(size, random, |axes| axes.times(&covariance));
         let mut projection = axes.transposed();
         for (channel, spread) in spread.iter().enumerate() {
             projection.row_mut(channel).iter_mut().for_each(|weight| *weight /= spread);
@@ -42,13 +43,16 @@ impl Basis {
     }
 }
 
-/// Returns orthonormal rows that span the leading eigenvectors of a symmetric matrix, by orthogonal iteration
-/// (Golub and Van Loan, Matrix Computations, 8.2.4).
-fn leading_axes(symmetric: &Matrix, count: usize, random: &mut Random) -> Matrix {
-    let dim = symmetric.cols();
+/// Returns `[count, dim]` orthonormal rows that span the leading eigenvectors of a symmetric matrix, by orthogonal iteration (Golub
+/// and Van Loan, Matrix Computations, 8.2.4); `times_matrix` returns the product of rows and the matrix.
+pub(crate) fn leading_axes(
+    [count, dim]: [usize; 2],
+    random: &mut Random,
+    times_matrix: impl Fn(&Matrix) -> Matrix,
+) -> Matrix {
     let mut axes = Matrix::new((0..count * dim).map(|_| random.signed()).collect(), dim);
     for _ in 0..ROUNDS {
-        axes = orthonormal(axes.times(symmetric));
+        axes = orthonormal(times_matrix(&axes));
     }
     axes
 }

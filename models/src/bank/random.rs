@@ -1,10 +1,10 @@
 /// A small seeded generator (xorshift64*, Vigna 2016), so that the same golden images give the same bank everywhere.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// Returns the generator for `seed`; two seeds give unrelated sequences.
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
     }
 
@@ -16,17 +16,17 @@ impl Random {
     }
 
     /// Returns a number in `0..bound`; 0 for a bound of 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
     /// Returns a number in -1..1.
-    pub(super) fn signed(&mut self) -> f32 {
+    pub(crate) fn signed(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
     }
 
     /// Returns `count` different numbers of `0..bound`, ascending; all where there are no more.
-    pub(super) fn sample(&mut self, bound: usize, count: usize) -> Vec<usize> {
+    pub(crate) fn sample(&mut self, bound: usize, count: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..bound).collect();
         let count = count.min(bound);
         for place in 0..count {

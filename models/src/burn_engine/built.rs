@@ -8,7 +8,9 @@ use burn_tensor::Device;
 use crate::{
     ModelError,
     decoder::{BurnDecoder, DecoderConfig, DecoderOptions, DecoderWeights, TextDecoder},
+    encoder::Weights,
     smolvlm::{BurnVision, FrameEncoder, Tensors, VlmConfig},
+    tuning::{BurnTail, Tail},
 };
 
 use super::{BurnBackend, layers};
@@ -72,6 +74,11 @@ impl BurnDevice {
     /// Returns the vision encoder of a model.
     pub(crate) fn vision(&self, model: (&dyn Tensors, &VlmConfig)) -> Result<Box<dyn FrameEncoder>, ModelError> {
         Ok(Box::new(BurnVision::new(&self.device, model)?))
+    }
+
+    /// Returns the network from block `first_block` on, and a head, to be trained.
+    pub(crate) fn tail(&self, weights: &Weights, first_block: usize, classes: usize) -> Box<dyn Tail> {
+        Box::new(BurnTail::new(&self.device, weights, first_block, classes))
     }
 
     /// Returns the decoder of a model. Every core works on it, whatever `options` say.

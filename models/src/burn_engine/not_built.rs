@@ -3,7 +3,9 @@
 use crate::{
     ModelError,
     decoder::{DecoderConfig, DecoderOptions, DecoderWeights, TextDecoder},
+    encoder::Weights,
     smolvlm::{FrameEncoder, Tensors, VlmConfig},
+    tuning::Tail,
 };
 
 use super::{BurnBackend, not_built};
@@ -32,6 +34,10 @@ impl BurnDevice {
     }
 
     pub(crate) fn vision(&self, _model: (&dyn Tensors, &VlmConfig)) -> Result<Box<dyn FrameEncoder>, ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn tail(&self, _weights: &Weights, _first_block: usize, _classes: usize) -> Box<dyn Tail> {
         match *self {}
     }
 

@@ -1,21 +1,21 @@
 //! One file holds one domain: safetensors, see [`crate::tensor_file`]. It is written by `models/training`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use safetensors::SafeTensors;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Calibration,
+    ModelError,
     decoder::{Adapter, LayerAdapter, LowRank},
-    encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Folded, check_resolution},
+    encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Folded, Weights, check_resolution},
     hash::sha256,
     head::{Linear, TEMPERATURES},
     product::Matrix,
-    tensor_file::{self, Fault, byte_rows, fault, floats},
+    tensor_file::{self, Fault, Tensor, byte_rows, fault, floats},
 };
 
-use super::{Domain, Label, Novelty, Tongue};
+use super::{Domain, Label, Novelty, Tongue, novelty::Gaussian};
 
 /// Names the format; the number changes when old files can no longer be read, or eyes see otherwise.
 const SCHEMA: &str = "loupe.domain/1";
@@ -25,13 +25,11 @@ const EYES: &str = "eyes.";
 const LAYERS: &str = "layers.";
 /// Of query, key and value, and of attention's output: a factor down and one up.
 const TENSORS_PER_LAYER: usize = 4;
-/// Fewer scores could never say that a picture is stranger than 1 % of the domain's own.
-const LEAST_SCORES: usize = 100;
 /// The tensor without which a domain does not speak.
 const CONNECTOR: &str = "connector.weight";
 
 /// Everything in the file but the tensors.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
     schema: String,
@@ -71,6 +69,47 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     })
 }
 
+/// Returns the header and the tensors of a domain that does not speak.
+fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
+    let header = Header {
+        schema: SCHEMA.to_owned(),
+        domain: domain.name.clone(),
+        prompt: domain.question.clone(),
+        resolution_px: domain.resolution_px,
+        temperature: domain.temperature,
+        labels: domain.labels.clone(),
+    };
+    let Gaussian { scale, mean, directions, variances, rest_variance } = domain.novelty.gaussian();
+    let vector = |name: &str, values: &[f32]| Tensor::vector(name.to_owned(), values);
+    let mut tensors = vec![
+        Tensor::matrix("head.weight".to_owned(), &domain.head.weights),
+        vector("head.bias", &domain.head.bias),
+        vector("novelty.scale", scale),
+        vector("novelty.mean", mean),
+        Tensor::matrix("novelty.directions".to_owned(), directions),
+        vector("novelty.variances", variances),
+        vector("novelty.rest_variance", &[*rest_variance]),
+        vector("novelty.scores", domain.novelty.scores()),
+        Tensor::byte_rows("learned_from".to_owned(), &domain.learned_from),
+    ];
+    for (name, Folded { weight, bias }) in &domain.convolutions {
+        tensors.extend([vector(&format!("{EYES}{name}.weight"), weight), vector(&format!("{EYES}{name}.bias"), bias)]);
+    }
+    (header, tensors)
+}
+
+/// Returns the file of a domain that does not speak.
+pub(super) fn serialized(domain: &Domain) -> Vec<u8> {
+    let (header, tensors) = contents(domain);
+    tensor_file::serialized(&header, &tensors)
+}
+
+/// Writes the file of a domain that does not speak.
+pub(super) fn save(domain: &Domain, path: &Path) -> Result<(), ModelError> {
+    let (header, tensors) = contents(domain);
+    tensor_file::save(path, &header, &tensors)
+}
+
 /// Returns the tensor `name` of this shape.
 fn shaped(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<Vec<f32>, Fault> {
     let (values, shape) = floats(tensors, name)?;
@@ -105,24 +144,15 @@ fn novelty(tensors: &SafeTensors<'_>) -> Result<Novelty, Fault> {
             None => Ok(values),
         }
     };
-    let (mut scores, _) = floats(tensors, "novelty.scores")?;
-    if scores.len() < LEAST_SCORES {
-        return Err(fault(format!("{LEAST_SCORES} numbers or more in novelty.scores"), scores.len()));
-    }
-    scores.sort_unstable_by(f32::total_cmp);
-    let middle = scores[scores.len() / 2];
-    if middle <= 0.0 {
-        return Err(fault("numbers above 0 in novelty.scores", middle));
-    }
-    Ok(Novelty {
+    let gaussian = Gaussian {
         scale: positive("novelty.scale", &[DESCRIPTION_DIM])?,
         mean: shaped(tensors, "novelty.mean", &[DESCRIPTION_DIM])?,
         variances: positive("novelty.variances", &[directions.rows()])?,
         rest_variance: positive("novelty.rest_variance", &[1])?[0],
         directions,
-        middle,
-        calibration: Calibration::new(scores).map_err(|error| fault("scores in novelty.scores", error))?,
-    })
+    };
+    let (scores, _) = floats(tensors, "novelty.scores")?;
+    Novelty::new(gaussian, scores).map_err(|error| fault("scores in novelty.scores", error))
 }
 
 fn tongue(tensors: &SafeTensors<'_>) -> Result<Tongue, Fault> {
@@ -167,7 +197,7 @@ fn low_rank(tensors: &SafeTensors<'_>, name: &str, inputs: usize) -> Result<LowR
         .map_err(|error| fault(format!("a low-rank update in {name}"), error))
 }
 
-fn convolutions(tensors: &SafeTensors<'_>) -> Result<BTreeMap<String, Folded>, Fault> {
+fn convolutions(tensors: &SafeTensors<'_>) -> Result<Weights, Fault> {
     let names = tensors.names().into_iter();
     let convolutions = names.filter_map(|name| name.strip_prefix(EYES)?.strip_suffix(".weight")).map(|name| {
         let (weight, _) = floats(tensors, &format!("{EYES}{name}.weight"))?;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::{
-    encoder::{CELL_DIM, DESCRIPTION_DIM},
+    encoder::{CELL_DIM, Convolutions as _, DESCRIPTION_DIM},
     tensor_file::{self, Tensor},
 };
 
@@ -132,7 +132,7 @@ fn refuses_files_that_do_not_fit_together() {
     assert!(error(0, vec![0.0; 6], vec![2, 3]).contains("head.weight of shape [2, 5136], found [2, 3]"));
     assert!(error(6, vec![0.0], vec![1]).contains("numbers above 0 in novelty.rest_variance"));
     assert!(error(7, vec![f32::NAN], vec![1]).contains("novelty.scores"));
-    assert!(error(7, vec![1.0; 99], vec![99]).contains("100 numbers or more in novelty.scores, found 99"));
+    assert!(error(7, vec![1.0; 99], vec![99]).contains("100 or more, found 99"));
     assert!(error(11, vec![0.0; 9], vec![3, 3]).contains("layers.0.qkv.up"));
 }
 
@@ -143,10 +143,10 @@ fn convolutions_are_looked_up_by_name_and_size() {
     tensors.push(("eyes._conv_head.bias", vec![2], numbers(2)));
     let domain = opened(&header(), tensors).unwrap();
     assert!(!domain.sees_by_published_weights());
-    assert_eq!(domain.folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap().weight, numbers(6));
-    assert!(domain.folded("_conv_head", "_bn1", [2, 4, 1, 1]).is_err());
-    let error = domain.folded("_conv_stem", "_bn0", [32, 3, 3, 3]).unwrap_err().to_string();
-    assert_eq!(error, "weights of the domain's eyes: expected _conv_stem of shape [32, 3, 3, 3], found none");
+    assert_eq!(domain.convolutions.folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap().weight, numbers(6));
+    assert!(domain.convolutions.folded("_conv_head", "_bn1", [2, 4, 1, 1]).is_err());
+    let error = domain.convolutions.folded("_conv_stem", "_bn0", [32, 3, 3, 3]).unwrap_err().to_string();
+    assert_eq!(error, "weights of the eyes: expected _conv_stem of shape [32, 3, 3, 3], found none");
 }
 
 #[test]

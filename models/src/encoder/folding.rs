@@ -29,9 +29,9 @@ pub(crate) trait Convolutions {
 
 /// The published checkpoint, with the file that it came from, for errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Published<'a> {
-    pub(super) state: &'a StateDict,
-    pub(super) path: &'a Path,
+pub(crate) struct Published<'a> {
+    pub(crate) state: &'a StateDict,
+    pub(crate) path: &'a Path,
 }
 
 impl<'a> Published<'a> {

@@ -19,12 +19,25 @@ const INPUT_SCALE: f32 = 1.0 / 128.0;
 const STEM_CHANNELS: usize = 32;
 
 /// One inverted bottleneck: 1 x 1 expansion, depthwise convolution, 1 x 1 projection.
-struct Block {
-    channels_in: usize,
-    channels_out: usize,
-    expansion: usize,
-    kernel: usize,
-    stride: usize,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) channels_in: usize,
+    pub(crate) channels_out: usize,
+    pub(crate) expansion: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+}
+
+impl Block {
+    /// Returns the channels that the depthwise convolution works on.
+    pub(crate) const fn inner(&self) -> usize {
+        self.channels_in * self.expansion
+    }
+
+    /// Returns whether its input is added to its output.
+    pub(crate) const fn is_residual(&self) -> bool {
+        self.stride == 1 && self.channels_in == self.channels_out
+    }
 }
 
 const fn block(channels_in: usize, channels_out: usize, expansion: usize, kernel: usize, stride: usize) -> Block {
@@ -32,7 +45,7 @@ const fn block(channels_in: usize, channels_out: usize, expansion: usize, kernel
 }
 
 /// The blocks of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation).
-const BLOCKS: [Block; 16] = [
+pub(crate) const BLOCKS: [Block; 16] = [
     block(32, 16, 1, 3, 1),
     block(16, 24, 6, 3, 2),
     block(24, 24, 6, 3, 1),
@@ -51,11 +64,11 @@ const BLOCKS: [Block; 16] = [
     block(192, 320, 6, 3, 1),
 ];
 /// The gate's features need of this block only the expansion, the last map of stride 16, and of the later ones nothing.
-pub(super) const TEXTURE_BLOCK: usize = 11;
+pub(crate) const TEXTURE_BLOCK: usize = 11;
 /// Channels of that expansion.
-pub(super) const TEXTURE_DIM: usize = 672;
+pub(crate) const TEXTURE_DIM: usize = 672;
 /// Channels of the head convolution, the last map of stride 32.
-pub(super) const SHAPE_DIM: usize = 1280;
+pub(crate) const SHAPE_DIM: usize = 1280;
 
 /// Returns the graph from bytes to the feature maps of the gate.
 pub(super) fn build(weights: &dyn Convolutions) -> Result<Vec<u8>, ModelError> {
@@ -98,7 +111,7 @@ impl<'a> Network<'a> {
     }
 
     /// Adds the stem and the first `count` blocks and returns the output of the last.
-    fn blocks(&mut self, count: usize, taps: &mut Taps) -> Result<String, ModelError> {
+    pub(super) fn blocks(&mut self, count: usize, taps: &mut Taps) -> Result<String, ModelError> {
         let mut x = self.stem()?;
         for (index, block) in BLOCKS.iter().enumerate().take(count) {
             x = self.bottleneck(index, block, &x, taps)?;
@@ -136,8 +149,8 @@ impl<'a> Network<'a> {
 
     fn bottleneck(&mut self, index: usize, block: &Block, x: &str, taps: &mut Taps) -> Result<String, ModelError> {
         let part = |name: &str| format!("_blocks.{index}.{name}");
-        let &Block { channels_in, channels_out, expansion, kernel, stride } = block;
-        let inner = channels_in * expansion;
+        let &Block { channels_out, kernel, stride, .. } = block;
+        let inner = block.inner();
         let mut y = self.expanded(index, block, x)?;
         taps.expansions.push(y.clone());
         let (name, norm) = (part("_depthwise_conv"), part("_bn1"));
@@ -147,7 +160,7 @@ impl<'a> Network<'a> {
         let (name, norm) = (part("_project_conv"), part("_bn2"));
         let dims = [channels_out, inner, 1, 1];
         y = self.conv(&y, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
-        if stride == 1 && channels_in == channels_out {
+        if block.is_residual() {
             let sum = part("sum");
             self.graph.node(Node::new("Add", &[y.as_str(), x], &[sum.as_str()]));
             y = sum;
@@ -162,7 +175,7 @@ impl<'a> Network<'a> {
             return Ok(x.to_owned());
         }
         let (name, norm) = (format!("_blocks.{index}._expand_conv"), format!("_blocks.{index}._bn0"));
-        let dims = [block.channels_in * block.expansion, block.channels_in, 1, 1];
+        let dims = [block.inner(), block.channels_in, 1, 1];
         let y = self.conv(x, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
         Ok(self.relu6(&y))
     }

@@ -7,13 +7,13 @@ use image::{
 use super::{MIN_SIDE_PX, MOST_RESOLUTIONS, SIDE_STEP_PX};
 
 /// Returns how many pixels of input, along a side, stand for one pixel of a frame of `area` pixels at a resolution.
-pub(super) fn magnification(resolution_px: u32, area: f64) -> f64 {
+pub(crate) fn magnification(resolution_px: u32, area: f64) -> f64 {
     f64::from(resolution_px) / area.sqrt()
 }
 
 /// Returns the size that a frame is scaled to at a magnification: in steps of 32 pixels, with at most four times as many pixels
 /// as the resolution has.
-pub(super) fn input_size(resolution_px: u32, frame: Size, magnification: f64) -> Size {
+pub(crate) fn input_size(resolution_px: u32, frame: Size, magnification: f64) -> Size {
     let most = MOST_RESOLUTIONS * f64::from(resolution_px) / area(frame).sqrt();
     let scale = magnification.min(most);
     let side = |side_px: u32| {
@@ -25,7 +25,7 @@ pub(super) fn input_size(resolution_px: u32, frame: Size, magnification: f64) ->
 }
 
 /// Returns the frame at another size, low-passed where it shrinks.
-pub(super) fn scaled(frame: &Frame, size: Size) -> RgbImage {
+pub(crate) fn scaled(frame: &Frame, size: Size) -> RgbImage {
     let picture = frame.to_rgb_image();
     if frame.size() == size {
         return picture;
@@ -34,6 +34,6 @@ pub(super) fn scaled(frame: &Frame, size: Size) -> RgbImage {
 }
 
 /// Returns the pixels of a frame, 1 at least.
-pub(super) fn area(frame: Size) -> f64 {
+pub(crate) fn area(frame: Size) -> f64 {
     f64::from(frame.width_px.max(1)) * f64::from(frame.height_px.max(1))
 }

@@ -2,7 +2,11 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use crate::{ModelError, error::check_finite, product::Matrix};
+use crate::{
+    ModelError,
+    error::check_finite,
+    product::{Matrix, dot},
+};
 
 use super::{
     lbfgs::minimum,
@@ -109,6 +113,21 @@ impl Fit {
         &self.curve
     }
 
+    /// Returns the linear functions of raw descriptions that give the logits of each class.
+    pub(crate) fn raw(&self) -> Linear {
+        self.standard.undone(self.linear.clone())
+    }
+
+    /// Returns by what logits are divided before they become probabilities.
+    pub const fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Returns the factor of the L2 penalty that was taken.
+    pub const fn strength(&self) -> f64 {
+        self.strength
+    }
+
     /// Returns the probabilities of each frame of the validation part by the head that was fitted to the training part alone, in
     /// its order: `[frames, classes]`.
     pub fn unseen(&self) -> &[Vec<f64>] {
@@ -135,6 +154,16 @@ impl Standard {
     /// Returns the rows in these units.
     pub(super) fn applied(&self, rows: &Matrix) -> Matrix {
         rows.standardised(&self.mean, &self.scale)
+    }
+
+    /// Returns the functions of raw rows that are `linear` of standardised ones.
+    pub(super) fn undone(&self, Linear { mut weights, mut bias }: Linear) -> Linear {
+        for (class, bias) in bias.iter_mut().enumerate() {
+            let row = weights.row_mut(class);
+            row.iter_mut().zip(&self.scale).for_each(|(weight, scale)| *weight /= scale);
+            *bias -= dot(row, &self.mean);
+        }
+        Linear { weights, bias }
     }
 }
 
@@ -183,13 +212,32 @@ fn best(choices: &[Choice]) -> usize {
 /// five (docs/accuracy.md).
 fn fitted_to_all(train: &Examples, validation: &Examples, (classes, strength): (usize, f64)) -> (Standard, Linear) {
     let rows = Matrix::new([train.rows.values(), validation.rows.values()].concat(), train.rows.cols());
-    let all = Examples { rows, labels: [train.labels.as_slice(), &validation.labels].concat() };
+    let labels = [train.labels.as_slice(), &validation.labels].concat();
+    minimised(&Examples { rows, labels }, classes, strength)
+}
+
+/// Returns the fit to `all` under one penalty.
+fn minimised(all: &Examples, classes: usize, strength: f64) -> (Standard, Linear) {
     let standard = Standard::of(&all.rows);
     let rows = standard.applied(&all.rows);
     let objective = Objective::new(&rows, &all.labels, &all.counts(classes), strength);
     let start = vec![0.0; classes * (rows.cols() + 1)];
     let linear = Linear::from_flat(&minimum(start, |flat| objective.at(flat), |_, _| {}), rows.cols());
     (standard, linear)
+}
+
+/// Returns the logistic regression of raw `rows` under one penalty, every class weighing the same.
+///
+/// # Errors
+/// When a class has no row, a label is not below `classes`, or there are not as many labels as rows.
+pub(crate) fn probe(rows: Matrix, labels: &[usize], classes: usize, strength: f64) -> Result<Linear, ModelError> {
+    let all = Examples { rows, labels: labels.to_vec() };
+    if all.rows.rows() != labels.len() {
+        return Err(ModelError::mismatch("labels of a probe", all.rows.rows(), labels.len()));
+    }
+    check(&all, &all, classes)?;
+    let (standard, linear) = minimised(&all, classes, strength);
+    Ok(standard.undone(linear))
 }
 
 /// One penalty, fitted to the training part.

@@ -39,7 +39,7 @@ pub(crate) fn log_softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
 }
 
 /// Returns the mean of `-ln p(label)` over rows of logits, 0 without rows.
-pub(super) fn cross_entropy(logits: &Matrix, labels: &[usize], temperature: f64) -> f64 {
+pub(crate) fn cross_entropy(logits: &Matrix, labels: &[usize], temperature: f64) -> f64 {
     let losses = logits.iter().zip(labels).map(|(row, &label)| -log_softmax(row, temperature)[label]);
     losses.sum::<f64>() / labels.len().max(1) as f64
 }

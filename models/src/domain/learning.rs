@@ -1,0 +1,66 @@
+//! Domains that Loupe trains itself.
+
+use std::path::Path;
+
+use crate::{ModelError, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned};
+
+use super::{Domain, Label, Novelty, file};
+
+/// What a domain is made of.
+#[derive(Debug)]
+pub struct Lessons<'a> {
+    /// Name of the domain.
+    pub name: String,
+    /// What it can name.
+    pub labels: Vec<Label>,
+    /// See [`crate::EncoderConfig::resolution_px`].
+    pub resolution_px: u32,
+    /// Weights of its eyes.
+    pub tuned: Tuned,
+    /// A head on [`crate::Sight::description`] by those eyes.
+    pub fit: &'a Fit,
+    /// Descriptions of the pictures that the head was fitted to, by view: first as they are, then augmented, in the same order.
+    pub views: &'a [Vec<Vec<f32>>],
+    /// Class of each picture; those of a class in the order in which they were taken, so that neighbours look alike.
+    pub classes: &'a [usize],
+    /// SHA-256 of the files.
+    pub learned_from: Vec<[u8; 32]>,
+}
+
+impl Domain {
+    /// Returns the domain that does not speak, of what was learned.
+    ///
+    /// # Errors
+    /// When descriptions are of another length, or there are too few views to tell strangers by.
+    pub fn learned(lessons: Lessons<'_>) -> Result<Self, ModelError> {
+        let Lessons { name, labels, resolution_px, tuned, fit, views, classes, mut learned_from } = lessons;
+        let views: Vec<Matrix> = views.iter().map(|view| Matrix::new(view.concat(), DESCRIPTION_DIM)).collect();
+        if let Some(view) = views.iter().find(|view| view.rows() != classes.len()) {
+            return Err(ModelError::mismatch("descriptions of a view", classes.len(), view.rows()));
+        }
+        learned_from.sort_unstable();
+        let mut domain = Self {
+            name,
+            question: String::new(),
+            labels,
+            resolution_px,
+            head: fit.raw(),
+            temperature: fit.temperature(),
+            novelty: Novelty::fit(&views, classes)?,
+            tongue: None,
+            convolutions: tuned.weights,
+            learned_from,
+            sha256: String::new(),
+        };
+        domain.sha256 = crate::hash::sha256(file::serialized(&domain));
+        Ok(domain)
+    }
+
+    /// Writes the domain, which must not speak, to `path`: to a file beside it first, so that a domain in use is never half written.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        file::save(self, path)
+    }
+}
