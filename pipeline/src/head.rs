@@ -18,6 +18,7 @@ mod parts;
 mod table;
 mod training;
 
+pub(crate) use charts::{ConfusionChart, LossChart, rendered};
 pub use domain_evaluation::{
     DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
 };
@@ -27,6 +28,8 @@ pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{Part, Picture, read};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
 pub use parts::{LeftOut, Parts, Reason};
+pub(crate) use table::{ClassRow, MeasureRow, class_rows, measure_rows, three};
+pub(crate) use training::{Gathered, check_output};
 pub use training::{HeadPlan, Trained, train};
 
 /// Side in pixels of what the encoder sees, where nothing else is said.

@@ -1,6 +1,6 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use cameras::Frame;
@@ -161,6 +161,14 @@ impl Kit {
     /// When a file of it is missing or damaged.
     pub fn author(&self) -> Result<ModelAuthor, ModelError> {
         Ok(ModelAuthor::new(self.language_model()?))
+    }
+
+    /// Returns what the encoder is trained from: the engine, and the file of its published weights.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn encoder_source(&self) -> Result<(OrtEngine, PathBuf), ModelError> {
+        Ok((self.engine()?, self.cache.require(&self.bundle, Role::EncoderWeights)?))
     }
 
     fn engine(&self) -> Result<OrtEngine, ModelError> {

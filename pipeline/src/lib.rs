@@ -32,6 +32,7 @@ pub mod signals;
 pub mod stage;
 mod stages;
 pub mod store;
+pub mod tuning;
 
 pub use error::PipelineError;
 pub use inspection::Failure;

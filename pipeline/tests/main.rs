@@ -14,4 +14,6 @@ mod run;
 #[cfg(test)]
 mod train_head;
 #[cfg(test)]
+mod tuning;
+#[cfg(test)]
 mod vision_language;

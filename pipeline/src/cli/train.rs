@@ -5,13 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
-use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
+use clap::{Args, ValueEnum};
+use models::{
+    ModelError,
+    bundle::DEFAULT_BUNDLE,
+    burn_engine::{BurnBackend, BurnDevice},
+    ort_engine::SessionConfig,
+    tuning::TuningOptions,
+};
 
 use super::{Outcome, print_json, print_line, progress};
 use crate::{
-    head::{HeadPlan, RESOLUTION_PX, Trained, train},
+    diagnosis::good_classes,
+    head::{ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
+    tuning::{DOMAIN_FILE, Epoch, Progress, Training, TuningPlan, Workshop, tune},
 };
 
 /// Arguments of `loupe train`.
@@ -20,20 +28,26 @@ use crate::{
     after_help = "The data are a folder for each class (DIR/good, DIR/scratch, ...) with two pictures or more in each, better twenty; or \
     folders DIR/train..., DIR/val... and DIR/test... of such folders, of which test parts are never learned from. Names of pictures \
     should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part.\n\n\
+    Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
+    written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
+    and a head on it is fitted (seconds to minutes, from two pictures of a class on).\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
-    `loupe eval TEST --head HEAD --output out`."
+    `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`."
 )]
 pub(super) struct TrainArgs {
+    /// Folder of class folders
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Folder to write to; new or empty
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
     /// Train a classification head; the vision encoder stays as it is
     #[arg(long)]
     head_only: bool,
-    /// Folder of class folders
-    #[arg(long, value_name = "DIR", required_if_eq("head_only", "true"))]
-    data: Option<PathBuf>,
-    /// Folder to write head, numbers, model card and charts to; new or empty
-    #[arg(long, value_name = "DIR", required_if_eq("head_only", "true"))]
-    output: Option<PathBuf>,
-    /// Class folders that choose penalty and temperature, before the head is fitted to them as well [default: a fifth of the data]
+    /// Bundle whose encoder is trained
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_BUNDLE)]
+    bundle: String,
+    /// Class folders that choose, before the head is fitted to them as well [default: a fifth of the data]
     #[arg(long, value_name = "DIR")]
     validation: Option<PathBuf>,
     /// Chooses what is held out
@@ -45,47 +59,184 @@ pub(super) struct TrainArgs {
     /// Licence of the pictures, for the model card
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     licence: String,
-    /// Print head.json to standard output, and nothing else
+    /// Print what was learned as JSON to standard output, and nothing else
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+/// Arguments of a training that changes the encoder.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Teaching the encoder")]
+struct TuningArgs {
+    /// What all pictures show, as reports are to call it [default: the name of the folder of the data]
+    #[arg(long, value_name = "TEXT", conflicts_with = "head_only")]
+    subject: Option<String>,
+    /// Class in which nothing is the matter; may be given several times [default: good, ok, normal, healthy and the like]
+    #[arg(long, value_name = "CLASS", conflicts_with = "head_only")]
+    good: Vec<String>,
+    /// Insist that there is a run to go on with
+    #[arg(long, conflicts_with = "head_only")]
+    resume: bool,
+    /// What trains
+    #[arg(long, value_enum, default_value_t, conflicts_with = "head_only")]
+    device: TrainingDevice,
+    /// Passes over the pictures, at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "head_only")]
+    epochs: u16,
+    /// Passes without a better validation loss after which training stops
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "head_only")]
+    patience: u16,
+    /// Blocks of the encoder that stay as they are, of 16: more train faster and forget less
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=11), conflicts_with = "head_only")]
+    frozen_blocks: u8,
+}
+
+/// What trains: `--device`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum TrainingDevice {
+    #[value(help = "The processor")]
+    #[default]
+    Cpu,
+    #[value(help = "The first GPU that is found, through CUDA or wgpu")]
+    Gpu,
+}
+
+impl TrainingDevice {
+    fn open(self) -> Result<BurnDevice, ModelError> {
+        match self {
+            Self::Cpu => BurnDevice::open(BurnBackend::Cpu),
+            Self::Gpu => BurnDevice::gpu(),
+        }
+    }
 }
 
 impl TrainArgs {
-    /// Learns the head and says how well it does.
+    /// Learns the head or the domain and says how well it does.
     ///
     /// # Errors
     /// One line that names the file or folder, what was expected and what was found.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let (true, Some(data), Some(output)) = (self.head_only, self.data, self.output) else {
-            anyhow::bail!("train: expected --head-only, since only heads can be trained so far, found no such option");
-        };
-        let plan = HeadPlan {
-            data,
-            validation: self.validation,
-            output,
-            resolution_px: self.resolution,
-            seed: self.seed,
-            licence: self.licence,
-        };
-        let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-        let bar = progress::bar(0, "encoding pictures");
-        let trained = train(&plan, kit.encoder(plan.resolution_px)?, &mut |done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            if done == total {
-                bar.set_message("fitting the head");
-            }
-        });
-        bar.finish_and_clear();
-        let trained = trained?;
-        warn_of_left_out(&trained)?;
-        if self.json { print_json(&trained) } else { explain(&trained, &plan.output) }
+        let Self { data, output, head_only, bundle, validation, seed, resolution, licence, json, tuning } = self;
+        let kit = Kit::new(&bundle, SessionConfig::default())?;
+        let plan = HeadPlan { data, validation, output, resolution_px: resolution, seed, licence };
+        if head_only {
+            let trained = train_head(&plan, kit)?;
+            return if json { print_json(&trained) } else { explain(&trained, &plan.output) };
+        }
+        let plan = tuning.plan(plan);
+        let training = teach(&plan, tuning.device, &kit)?;
+        if json { print_json(&training) } else { explain_training(&training, &plan.pictures.output) }
     }
 }
 
-fn warn_of_left_out(trained: &Trained) -> io::Result<()> {
+fn train_head(plan: &HeadPlan, mut kit: Kit) -> anyhow::Result<Trained> {
+    let bar = progress::bar(0, "encoding pictures");
+    let trained = train(plan, kit.encoder(plan.resolution_px)?, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if done == total {
+            bar.set_message("fitting the head");
+        }
+    });
+    bar.finish_and_clear();
+    let trained = trained?;
+    warn_of_left_out(&trained.left_out)?;
+    Ok(trained)
+}
+
+impl TuningArgs {
+    fn plan(&self, pictures: HeadPlan) -> TuningPlan {
+        let folder = pictures.data.file_name().unwrap_or(pictures.data.as_os_str()).to_string_lossy().replace('_', " ");
+        TuningPlan {
+            subject: self.subject.clone().unwrap_or(folder),
+            good_classes: if self.good.is_empty() { good_classes() } else { self.good.clone() },
+            must_resume: self.resume,
+            epochs: usize::from(self.epochs),
+            patience: usize::from(self.patience),
+            options: TuningOptions { frozen_blocks: usize::from(self.frozen_blocks), ..TuningOptions::default() },
+            pictures,
+        }
+    }
+}
+
+fn teach(plan: &TuningPlan, device: TrainingDevice, kit: &Kit) -> anyhow::Result<Training> {
+    let device = device.open()?;
+    let (engine, published) = kit.encoder_source()?;
+    let workshop = Workshop { engine: &engine, device: &device, published: &published };
+    let bar = progress::bar(0, "reading pictures");
+    let training = tune(plan, workshop, &mut |progress| show(&bar, progress));
+    bar.finish_and_clear();
+    let training = training?;
+    warn_of_left_out(&training.left_out)?;
+    Ok(training)
+}
+
+fn show(bar: &indicatif::ProgressBar, progress: Progress<'_>) {
+    let at = |done: usize, total: usize, message: String| {
+        if bar.length() != Some(total as u64) || bar.position() > done as u64 {
+            bar.reset_eta();
+        }
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(message);
+    };
+    match progress {
+        Progress::Reading(done, total) => at(done, total, "reading pictures".to_owned()),
+        Progress::Training(done, total, loss) => at(done, total, format!("training, loss {loss:.3}")),
+        Progress::Describing(done, total) => at(done, total, "looking again".to_owned()),
+        Progress::Fitting => bar.set_message("fitting the head"),
+        // Also where nobody looks at a bar: an hour without a word looks like a fault.
+        Progress::Epoch(epoch) => bar.suspend(|| tell(epoch)),
+    }
+}
+
+fn tell(epoch: &Epoch) {
+    let Epoch { epoch, loss, validation, seconds } = epoch;
+    let line = format!(
+        "epoch {epoch}: loss {loss:.3}; validation loss {:.3}, accuracy {:.3}; {seconds:.0} s",
+        validation.loss, validation.accuracy
+    );
+    // Who closed standard error does not want to know.
+    writeln!(io::stderr().lock(), "{line}").ok();
+}
+
+fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcome> {
+    let domain = output.join(DOMAIN_FILE);
+    let n_train: usize = training.n_train.iter().sum();
+    print_line(&format!(
+        "{}: {} classes of {}, learned from {n_train} pictures in {} epochs, of which number {} was kept",
+        domain.display(),
+        training.labels.len(),
+        training.subject,
+        training.epochs.len() - 1,
+        training.best_epoch
+    ))?;
+    explain_validation(&training.validation, &training.left_out)?;
+    if training.good_labels.is_empty() {
+        print_line("  no class is called good: it names, it does not judge (--good CLASS)")?;
+    }
+    let domain = domain.display();
+    print_line(&format!(
+        "next: loupe eval TEST --domain {domain} --output out; loupe inspect --domain {domain} PICTURE"
+    ))?;
+    Ok(Outcome::Done)
+}
+
+fn explain_validation(validation: &ClassMeasures, left_out: &[LeftOut]) -> io::Result<()> {
+    if !left_out.is_empty() {
+        print_line(&format!("  {} more were left out", left_out.len()))?;
+    }
+    for line in validation.lines() {
+        print_line(&format!("  {line}"))?;
+    }
+    print_line("  (on the pictures that chose, before the head was fitted to them as well)")
+}
+
+fn warn_of_left_out(left_out: &[LeftOut]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    for left_out in &trained.left_out {
+    for left_out in left_out {
         writeln!(stderr, "loupe: {}", left_out.message())?;
     }
     Ok(())
@@ -101,13 +252,7 @@ fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {
         validation.n_images,
         trained.validation_source
     ))?;
-    if !trained.left_out.is_empty() {
-        print_line(&format!("  {} more were left out", trained.left_out.len()))?;
-    }
-    for line in validation.lines() {
-        print_line(&format!("  {line}"))?;
-    }
-    print_line("  (on the pictures that chose penalty and temperature, before it was fitted to them as well)")?;
+    explain_validation(validation, &trained.left_out)?;
     let head = output.display();
     print_line(&format!("next: loupe eval TEST --head {head} --output out; loupe classify --head {head} PICTURE..."))?;
     Ok(Outcome::Done)

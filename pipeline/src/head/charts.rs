@@ -21,7 +21,7 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 280.0;
 
 /// Returns the text of a template; `file` names it in errors.
-pub(super) fn rendered(file: &'static str, template: &impl Template) -> Result<String, HeadError> {
+pub(crate) fn rendered(file: &'static str, template: &impl Template) -> Result<String, HeadError> {
     template.render().map_err(|source| HeadError::Render { file, source })
 }
 
@@ -46,7 +46,7 @@ struct Name {
 /// A confusion matrix.
 #[derive(Template)]
 #[template(path = "confusion.svg")]
-pub(super) struct ConfusionChart {
+pub(crate) struct ConfusionChart {
     side: usize,
     left: usize,
     width: usize,
@@ -56,7 +56,7 @@ pub(super) struct ConfusionChart {
 }
 
 impl ConfusionChart {
-    pub(super) fn of(confusion: &Confusion) -> Self {
+    pub(crate) fn of(confusion: &Confusion) -> Self {
         let names: Vec<Name> = confusion
             .classes
             .iter()
@@ -97,7 +97,7 @@ struct Tick {
 /// Losses over the steps of a fit.
 #[derive(Template)]
 #[template(path = "loss.svg")]
-pub(super) struct LossChart {
+pub(crate) struct LossChart {
     train: String,
     validation: String,
     ticks: Vec<Tick>,
@@ -105,7 +105,7 @@ pub(super) struct LossChart {
 }
 
 impl LossChart {
-    pub(super) fn of(curve: &[LossPoint]) -> Self {
+    pub(crate) fn of(curve: &[LossPoint]) -> Self {
         let most = curve.iter().flat_map(|point| [point.train, point.validation]).fold(f64::MIN_POSITIVE, f64::max);
         let y = |loss: f64| HEIGHT * (1.0 - loss / most);
         let step = WIDTH / curve.len().saturating_sub(1).max(1) as f64;

@@ -57,13 +57,13 @@ pub enum HeadError {
 
 impl HeadError {
     /// Returns the error of a file or folder at `path`.
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
     /// Returns the error of pictures in `path` that do not do.
-    pub(super) fn unfit(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(crate) fn unfit(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::Unfit { path: path.to_owned(), expected: expected.into(), found: found.into() }
     }
 }

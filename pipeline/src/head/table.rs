@@ -6,23 +6,23 @@ use super::{ClassMeasures, measures::ClassScore};
 use crate::eval::{Spread, metrics::Interval};
 
 /// A measure.
-pub(super) struct MeasureRow {
-    pub(super) name: &'static str,
-    pub(super) meaning: &'static str,
-    pub(super) value: String,
-    pub(super) interval: String,
+pub(crate) struct MeasureRow {
+    pub(crate) name: &'static str,
+    pub(crate) meaning: &'static str,
+    pub(crate) value: String,
+    pub(crate) interval: String,
     /// Over the draws of pictures to learn from.
-    pub(super) spread: String,
+    pub(crate) spread: String,
 }
 
 /// A class.
-pub(super) struct ClassRow<'a> {
-    pub(super) class: &'a str,
-    pub(super) n: usize,
-    pub(super) recall: String,
-    pub(super) interval: String,
-    pub(super) precision: String,
-    pub(super) f1: String,
+pub(crate) struct ClassRow<'a> {
+    pub(crate) class: &'a str,
+    pub(crate) n: usize,
+    pub(crate) recall: String,
+    pub(crate) interval: String,
+    pub(crate) precision: String,
+    pub(crate) f1: String,
 }
 
 /// Returns name, meaning and value of every measure.
@@ -43,7 +43,7 @@ const fn named(measures: &ClassMeasures) -> [(&'static str, &'static str, Option
 }
 
 /// Returns the measures that are defined, with their `spread` where there is one.
-pub(super) fn measure_rows(measures: &ClassMeasures, spread: &BTreeMap<&'static str, Spread>) -> Vec<MeasureRow> {
+pub(crate) fn measure_rows(measures: &ClassMeasures, spread: &BTreeMap<&'static str, Spread>) -> Vec<MeasureRow> {
     let row = |(name, meaning, value): (&'static str, &'static str, Option<f64>)| {
         let interval = range(measures.intervals_95.get(name).copied());
         let spread = spread.get(name).map(|spread| format!("± {}", three(spread.std))).unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn measure_rows(measures: &ClassMeasures, spread: &BTreeMap<&'static 
 }
 
 /// Returns the classes in the order of the head's labels.
-pub(super) fn class_rows(measures: &ClassMeasures) -> Vec<ClassRow<'_>> {
+pub(crate) fn class_rows(measures: &ClassMeasures) -> Vec<ClassRow<'_>> {
     measures.classes.iter().map(class_row).collect()
 }
 
@@ -70,7 +70,7 @@ fn class_row(score: &ClassScore) -> ClassRow<'_> {
 }
 
 /// Returns a value with three decimals.
-pub(super) fn three(value: f64) -> String {
+pub(crate) fn three(value: f64) -> String {
     format!("{value:.3}")
 }
 

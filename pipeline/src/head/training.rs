@@ -80,7 +80,7 @@ pub fn train(
     encoder: &mut Encoder,
     watch: &mut dyn FnMut(usize, usize),
 ) -> Result<Trained, HeadError> {
-    check_output(&plan.output)?;
+    check_output(&plan.output, HEAD_FILE, JOURNAL)?;
     let gathered = Gathered::of(plan)?;
     fs::create_dir_all(&plan.output).map_err(HeadError::io(&plan.output))?;
     let mut describer = Describer::open(encoder, &plan.output.join(JOURNAL))?;
@@ -111,13 +111,17 @@ pub fn train(
     Ok(trained)
 }
 
-/// A finished head must not be overwritten, nor must files that have nothing to do with one; an interrupted run may go on.
-fn check_output(folder: &Path) -> Result<(), HeadError> {
+/// Checks that a run may write to `folder`: what it `makes` must not be overwritten when it is finished, nor must files that have nothing to do
+/// with it; a run of which `progress` tells may go on.
+///
+/// # Errors
+/// When there is something else.
+pub(crate) fn check_output(folder: &Path, makes: &str, progress: &str) -> Result<(), HeadError> {
     let in_use = |found: String| HeadError::OutputInUse { path: folder.to_owned(), found };
-    if folder.join(HEAD_FILE).exists() {
-        return Err(in_use(HEAD_FILE.to_owned()));
+    if folder.join(makes).exists() {
+        return Err(in_use(makes.to_owned()));
     }
-    if !folder.exists() || folder.join(JOURNAL).exists() {
+    if !folder.exists() || folder.join(progress).exists() {
         return Ok(());
     }
     let first = fs::read_dir(folder).map_err(HeadError::io(folder))?.next();
@@ -128,15 +132,23 @@ fn check_output(folder: &Path) -> Result<(), HeadError> {
 }
 
 /// The pictures of a plan, sorted out.
-struct Gathered {
-    parts: Parts,
-    labels: Vec<String>,
-    validation_source: String,
-    n_test: usize,
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    /// Of the training and the validation part.
+    pub(crate) parts: Parts,
+    /// The classes.
+    pub(crate) labels: Vec<String>,
+    pub(crate) validation_source: String,
+    /// Pictures of the test part.
+    pub(crate) n_test: usize,
 }
 
 impl Gathered {
-    fn of(plan: &HeadPlan) -> Result<Self, HeadError> {
+    /// Reads the folders of `plan` and splits a validation part off where there is none.
+    ///
+    /// # Errors
+    /// When they are no class folders, or hold too little to learn from.
+    pub(crate) fn of(plan: &HeadPlan) -> Result<Self, HeadError> {
         let mut pictures = read(&plan.data)?;
         if let Some(folder) = &plan.validation {
             pictures.retain(|picture| picture.part != Part::Validation);

@@ -56,7 +56,11 @@ fn writes_only_to_a_folder_of_its_own() {
         let expected = found.map(|found| {
             format!("{}: expected a new or empty folder to write to, found {found}", folder.path().display())
         });
-        assert_eq!(check_output(folder.path()).err().map(|error| error.to_string()), expected, "{files:?}");
+        assert_eq!(
+            check_output(folder.path(), HEAD_FILE, JOURNAL).err().map(|error| error.to_string()),
+            expected,
+            "{files:?}"
+        );
     }
-    assert!(check_output(Path::new("not/there/yet")).is_ok());
+    assert!(check_output(Path::new("not/there/yet"), HEAD_FILE, JOURNAL).is_ok());
 }

@@ -1,0 +1,194 @@
+//! Training in the product: from folders of a user's pictures to a domain, whose eyes were taught what matters in them.
+//!
+//! [`tune`] fine-tunes the vision encoder with burn ([`models::tuning`]), keeps the weights that do best on the validation part, fits a head
+//! and the score of what was never seen to what these eyes see, and writes a domain with its numbers, its model card and two charts. A run
+//! that was interrupted goes on after its last epoch.
+
+mod album;
+mod card;
+mod epochs;
+mod graduation;
+
+use std::{fs, path::Path};
+
+use models::{
+    ModelError,
+    burn_engine::BurnDevice,
+    hash::sha256,
+    ort_engine::OrtEngine,
+    tuning::{Tuner, TuningOptions},
+};
+use serde::Serialize;
+
+use crate::head::{ClassMeasures, Gathered, HeadError, HeadPlan, LeftOut, Part, check_output};
+
+use album::Album;
+pub use epochs::Epoch;
+use epochs::Run;
+
+/// The domain itself, in the folder that [`tune`] writes.
+pub const DOMAIN_FILE: &str = "domain.safetensors";
+/// The last epoch, while a run is not complete.
+const CHECKPOINT: &str = "last.safetensors";
+/// The best epoch, while a run is not complete.
+const BEST: &str = "best.safetensors";
+/// Their views are as many as the score of what was never seen needs.
+const LEAST_PICTURES: usize = 16;
+/// The version that `training.json` carries in its field `schema`.
+const SCHEMA: &str = "loupe.training/1";
+
+/// What a domain is made of, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TuningPlan {
+    /// The pictures, their parts and the folder to write to.
+    pub pictures: HeadPlan,
+    /// What the domain is called, and what all its pictures show, for example `cast lid`.
+    pub subject: String,
+    /// Names of the classes in which nothing is the matter.
+    pub good_classes: Vec<String>,
+    /// Whether there has to be a run to go on with.
+    pub must_resume: bool,
+    /// Passes over the training part, at most.
+    pub epochs: usize,
+    /// Epochs without a better validation loss after which training stops.
+    pub patience: usize,
+    /// How the network is trained; the number of steps follows from the pictures.
+    pub options: TuningOptions,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Workshop<'a> {
+    /// For what stays as it is.
+    pub engine: &'a OrtEngine,
+    /// For what is trained.
+    pub device: &'a BurnDevice,
+    /// The encoder's published weights.
+    pub published: &'a Path,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Progress<'a> {
+    /// Pictures are read.
+    Reading(usize, usize),
+    /// Steps of all epochs were taken; the mean loss of the last ones.
+    Training(usize, usize, f64),
+    /// An epoch is over.
+    Epoch(&'a Epoch),
+    /// Pictures are described by the trained eyes.
+    Describing(usize, usize),
+    /// The head is fitted to the descriptions.
+    Fitting,
+}
+
+/// A domain that was trained, with everything that is said about it: the content of `training.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Training {
+    /// Always `loupe.training/1`.
+    pub schema: &'static str,
+    /// Version of Loupe.
+    pub app_version: &'static str,
+    /// Of `domain.safetensors`.
+    pub domain_sha256: String,
+    /// Of the encoder's weights that it started from.
+    pub published_sha256: String,
+    /// What the encoder was trained on.
+    pub device: String,
+    /// What all pictures show.
+    pub subject: String,
+    /// Names of the classes.
+    pub labels: Vec<String>,
+    /// Those in which nothing is the matter.
+    pub good_labels: Vec<String>,
+    /// Where the pictures lay, as the user named it.
+    pub data: String,
+    /// Of the pictures, as the user stated it.
+    pub licence: String,
+    /// Where the validation part comes from.
+    pub validation_source: String,
+    /// Pictures of each class that were learned from.
+    pub n_train: Vec<usize>,
+    /// Pictures of each class that chose, and that the head was then fitted to as well.
+    pub n_validation: Vec<usize>,
+    /// Side of the square with as many pixels as the eyes see.
+    pub resolution_px: u32,
+    /// How the encoder was trained.
+    pub options: TuningOptions,
+    /// Every epoch, and what it led to; the first is the start.
+    pub epochs: Vec<Epoch>,
+    /// The one whose weights were kept.
+    pub best_epoch: usize,
+    /// Of all epochs together.
+    pub seconds: f64,
+    /// Penalty of the head.
+    pub strength: f64,
+    /// Temperature of the head.
+    pub temperature: f64,
+    /// Of the head on the validation part, by a fit to the training part alone. It chose the epoch, the penalty and the temperature: a little
+    /// too good.
+    pub validation: ClassMeasures,
+    /// Pictures that were neither learned from nor measured on.
+    pub left_out: Vec<LeftOut>,
+    /// Pictures of a test part in the data, which were only compared with the others.
+    pub n_test_unused: usize,
+}
+
+/// Trains as `plan` says and writes the domain; a run that is there already is gone on with.
+///
+/// # Errors
+/// See [`HeadError`]; a picture that cannot be read or whose file is there twice is named in [`Training::left_out`] instead.
+pub fn tune(
+    plan: &TuningPlan,
+    workshop: Workshop<'_>,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<Training, HeadError> {
+    let folder = &plan.pictures.output;
+    let checkpoint = folder.join(CHECKPOINT);
+    check_output(folder, DOMAIN_FILE, CHECKPOINT)?;
+    if plan.must_resume && !checkpoint.exists() {
+        return Err(HeadError::unfit(folder, format!("{CHECKPOINT}, a run to go on with"), "none"));
+    }
+    let mut gathered = Gathered::of(&plan.pictures)?;
+    check_count(plan, &gathered)?;
+    fs::create_dir_all(folder).map_err(HeadError::io(folder))?;
+    let album = Album::read(&mut gathered, &plan.pictures, watch)?;
+    let steps = album.steps_per_epoch() * plan.epochs;
+    let options = TuningOptions { steps, seed: plan.pictures.seed, ..plan.options };
+    let Workshop { engine, device, published } = workshop;
+    let mut tuner = Tuner::new(engine, device, published, gathered.labels.len(), options)?;
+    let fingerprint = fingerprint(plan, &gathered);
+    let run = Run::open(&mut tuner, &album, &checkpoint, &fingerprint)?;
+    let run = run.train(&mut tuner, &album, plan, watch)?;
+    tuner.resume(&folder.join(BEST))?;
+    let training = graduation::graduate(plan, &gathered, (&tuner, run), workshop, watch)?;
+    for left in [CHECKPOINT, BEST] {
+        let path = folder.join(left);
+        fs::remove_file(&path).map_err(HeadError::io(&path))?;
+    }
+    Ok(training)
+}
+
+fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> {
+    let count = gathered.parts.pictures.len();
+    if count >= LEAST_PICTURES {
+        return Ok(());
+    }
+    let expected = format!("{LEAST_PICTURES} pictures or more to teach the encoder by (--head-only takes fewer)");
+    Err(HeadError::unfit(&plan.pictures.data, expected, count.to_string()))
+}
+
+/// Returns what a checkpoint must agree on to be gone on with, beside the options of the tuner.
+fn fingerprint(plan: &TuningPlan, gathered: &Gathered) -> String {
+    let pictures = gathered.parts.pictures.iter().map(|(picture, digest)| {
+        let part = if picture.part == Part::Train { "train" } else { "validation" };
+        format!("{part} {} {}", picture.class, models::hash::hexadecimal(digest))
+    });
+    let facts = [format!("{} px, {} epochs, patience {}", plan.pictures.resolution_px, plan.epochs, plan.patience)];
+    sha256(facts.into_iter().chain(pictures).collect::<Vec<_>>().join("\n"))
+}
+
+/// Returns what went wrong with a picture that the eyes do not take.
+fn in_picture(error: &ModelError, path: &Path) -> HeadError {
+    HeadError::unfit(path, "a picture that the eyes take", error.to_string())
+}

@@ -1,0 +1,126 @@
+use std::path::Path;
+
+use cameras::{Frame, FrameId, Size, decode_file};
+use image::RgbImage;
+use models::tuning::{BATCH_PICTURES, input_size, shrunk};
+
+use super::Progress;
+use crate::head::{Gathered, HeadError, HeadPlan, LeftOut, Part, Reason};
+
+/// Sides that augmentation cuts from, over those of what the network sees.
+const MARGIN: f64 = 8.0 / 7.0;
+
+/// Steps of an epoch, at least.
+const LEAST_STEPS: usize = 10;
+
+/// Pictures of one part at one size, with the class of each.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    pub(super) pictures: Vec<RgbImage>,
+    pub(super) labels: Vec<usize>,
+}
+
+/// The pictures of a training in memory, shrunk once: a quarter of a megabyte each.
+#[derive(Debug)]
+pub(super) struct Album {
+    /// What the network sees while it is trained, by the aspect of most pictures.
+    pub(super) input_px: [u32; 2],
+    /// The training part with a margin to cut views from.
+    pub(super) train: Pages,
+    /// The training part as the network sees it.
+    pub(super) plain: Pages,
+    pub(super) validation: Pages,
+}
+
+impl Album {
+    /// Reads the pictures of `gathered`; one that cannot be read moves to those that are left out.
+    ///
+    /// # Errors
+    /// When a class has no picture to learn from that can be read, or no picture is left to choose by.
+    pub(super) fn read(
+        gathered: &mut Gathered,
+        plan: &HeadPlan,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, HeadError> {
+        let input = input_size(plan.resolution_px, common_size(gathered, &plan.data)?);
+        let input_px = [input.width_px, input.height_px];
+        let cached_px = input_px.map(|side| (f64::from(side) * MARGIN).round() as u32);
+        let [train, plain, validation] = [(); 3].map(|()| Pages::default());
+        let mut album = Self { input_px, train, plain, validation };
+        let pictures = std::mem::take(&mut gathered.parts.pictures);
+        let total = pictures.len();
+        for (done, (picture, digest)) in pictures.into_iter().enumerate() {
+            let label = gathered.labels.iter().position(|label| *label == picture.class);
+            match decode_file(&picture.path, id()) {
+                Ok(frame) => {
+                    album.add(&frame, picture.part, label.unwrap_or_default(), cached_px);
+                    gathered.parts.pictures.push((picture, digest));
+                }
+                Err(error) => {
+                    let reason = Reason::Unreadable(error.to_string());
+                    gathered.parts.left_out.push(LeftOut { path: picture.path, reason });
+                }
+            }
+            watch(Progress::Reading(done + 1, total));
+        }
+        album.check(gathered, &plan.data)?;
+        Ok(album)
+    }
+
+    fn add(&mut self, frame: &Frame, part: Part, label: usize, cached_px: [u32; 2]) {
+        let plain = shrunk(frame, self.input_px);
+        let pages = if part == Part::Train { &mut self.plain } else { &mut self.validation };
+        pages.pictures.push(plain);
+        pages.labels.push(label);
+        if part == Part::Train {
+            self.train.pictures.push(shrunk(frame, cached_px));
+            self.train.labels.push(label);
+        }
+    }
+
+    fn check(&self, gathered: &Gathered, data: &Path) -> Result<(), HeadError> {
+        let unfit = |expected: String| {
+            let left_out = gathered.parts.left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
+            Err(HeadError::unfit(data, expected, left_out))
+        };
+        for (class, label) in gathered.labels.iter().enumerate() {
+            if !self.train.labels.contains(&class) {
+                return unfit(format!("a picture of class {label} to learn from that can be read"));
+            }
+        }
+        if self.validation.labels.is_empty() {
+            return unfit("a picture to choose by that can be read".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Returns how many batches of about [`BATCH_PICTURES`] an epoch has.
+    pub(super) fn steps_per_epoch(&self) -> usize {
+        self.draws().div_ceil(BATCH_PICTURES)
+    }
+
+    /// Returns how many pictures an epoch draws, as many of each class: each picture about once, and of few pictures several views, since a rate
+    /// that rises over 40 steps needs steps.
+    pub(super) fn draws(&self) -> usize {
+        let classes = self.train.labels.iter().max().map_or(1, |most| most + 1);
+        let wanted = self.train.labels.len().max(LEAST_STEPS * BATCH_PICTURES);
+        wanted.div_ceil(classes) * classes
+    }
+}
+
+/// Returns what frames of a training are called.
+pub(super) fn id() -> FrameId {
+    FrameId { source: "train".into(), seq: 0 }
+}
+
+/// Returns the size whose aspect is the middle one of the pictures, of up to 25 of them.
+fn common_size(gathered: &Gathered, data: &Path) -> Result<Size, HeadError> {
+    let pictures = &gathered.parts.pictures;
+    let step = pictures.len().div_ceil(25).max(1);
+    let frames = pictures.iter().step_by(step).filter_map(|(picture, _)| decode_file(&picture.path, id()).ok());
+    let mut sizes: Vec<Size> = frames.map(|frame| frame.size()).collect();
+    let aspect = |size: &Size| f64::from(size.width_px) / f64::from(size.height_px.max(1));
+    sizes.sort_by(|a, b| aspect(a).total_cmp(&aspect(b)));
+    let middle = sizes.get(sizes.len() / 2).copied();
+    middle.ok_or_else(|| HeadError::unfit(data, "pictures that can be read", "none"))
+}

@@ -1,0 +1,154 @@
+//! Teaching the encoder what a user's classes look like, from folders of pictures to a domain that names them.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use image::{Rgb, RgbImage};
+use models::{
+    bundle::{Bundle, DEFAULT_BUNDLE, Role},
+    burn_engine::{BurnBackend, BurnDevice},
+    cache::Cache,
+    domain::Domain,
+    ort_engine::{OrtEngine, SessionConfig},
+    tuning::TuningOptions,
+};
+use pipeline::{
+    head::HeadPlan,
+    tuning::{DOMAIN_FILE, Progress, Training, TuningPlan, Workshop, tune},
+};
+
+/// What trains, where the cache has its files.
+struct Tools {
+    engine: OrtEngine,
+    device: BurnDevice,
+    published: PathBuf,
+}
+
+impl Tools {
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    fn found() -> Option<Self> {
+        let open = || {
+            let (bundle, cache) = (Bundle::open(DEFAULT_BUNDLE)?, Cache::locate()?);
+            let engine = OrtEngine::of(&bundle, &cache)?;
+            let published = cache.require(&bundle, Role::EncoderWeights)?;
+            Ok::<_, models::ModelError>(Self { engine, device: BurnDevice::open(BurnBackend::Cpu)?, published })
+        };
+        open().map_err(|error| eprintln!("skipped: {error}")).ok()
+    }
+
+    fn workshop(&self) -> Workshop<'_> {
+        Workshop { engine: &self.engine, device: &self.device, published: &self.published }
+    }
+}
+
+/// Returns a part with stripes, slanted the one way or the other.
+fn part(class: usize, number: u32) -> RgbImage {
+    RgbImage::from_fn(120, 80, |x, y| {
+        let along = if class == 0 { x + y } else { x + 80 - y } + number * 5;
+        let value = if (along / 6).is_multiple_of(2) { 60 + number as u8 * 3 } else { 180 - number as u8 * 2 };
+        Rgb([value, value.wrapping_add(10), 90])
+    })
+}
+
+/// Writes ten pictures of each of two classes, and one file that is none.
+fn pictures(folder: &Path) {
+    for (class, name) in ["good", "bent_pin"].into_iter().enumerate() {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        for number in 0..10 {
+            part(class, number).save(folder.join(name).join(format!("{number}.png"))).unwrap();
+        }
+    }
+    fs::write(folder.join("good/5a.png"), "no picture").unwrap();
+}
+
+fn plan(data: &Path, output: &Path) -> TuningPlan {
+    TuningPlan {
+        pictures: HeadPlan {
+            data: data.to_owned(),
+            validation: None,
+            output: output.to_owned(),
+            resolution_px: 96,
+            seed: 3,
+            licence: "made up".to_owned(),
+        },
+        subject: "comb".to_owned(),
+        good_classes: vec!["good".to_owned()],
+        must_resume: false,
+        epochs: 2,
+        patience: 2,
+        options: TuningOptions { frozen_blocks: 11, ..TuningOptions::default() },
+    }
+}
+
+fn resumed(data: &Path, output: &Path) -> TuningPlan {
+    TuningPlan { must_resume: true, ..plan(data, output) }
+}
+
+fn trained(tools: &Tools, plan: &TuningPlan) -> Result<Training, String> {
+    tune(plan, tools.workshop(), &mut |_| {}).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_domain_is_learned_written_and_names_what_it_has_not_seen() {
+    let Some(tools) = Tools::found() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (data, output) = (root.path().join("combs"), root.path().join("out"));
+    pictures(&data);
+    let training = trained(&tools, &plan(&data, &output)).unwrap();
+    assert_eq!((training.epochs.len(), training.labels.clone()), (3, vec!["bent_pin".to_owned(), "good".to_owned()]));
+    assert_eq!((training.n_train.clone(), training.n_validation.clone()), (vec![8, 8], vec![2, 2]));
+    assert!(training.left_out[0].message().contains("5a.png"), "{:?}", training.left_out);
+    let mut files: Vec<String> =
+        fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["MODEL_CARD.md", "confusion.svg", DOMAIN_FILE, "loss.svg", "training.json"]);
+
+    let domain = Domain::open(&output.join(DOMAIN_FILE)).unwrap();
+    assert_eq!(domain.sha256(), training.domain_sha256);
+    assert_eq!(domain.labels()[0].text(), "comb: bent pin");
+    assert!(domain.labels()[1].is_good() && !domain.labels()[0].is_good() && !domain.speaks());
+    let mut eyes = domain.eyes(&tools.engine, &tools.published, SessionConfig::default()).unwrap();
+    let mut judged = |picture: RgbImage| {
+        let path = root.path().join("next.png");
+        picture.save(&path).unwrap();
+        let id = cameras::FrameId { source: "test".into(), seq: 0 };
+        let sight = eyes.see(&cameras::decode_file(&path, id).unwrap()).unwrap();
+        domain.judge(&sight.description).unwrap()
+    };
+    assert_eq!(judged(part(0, 11)).best(), 1);
+    assert_eq!(judged(part(1, 11)).best(), 0);
+    let noise =
+        RgbImage::from_fn(120, 80, |x, y| Rgb([0, 1, 2].map(|c| ((x * 7919 + y * 104_729 + c * 31) % 251) as u8)));
+    let stranger = judged(noise);
+    assert!(stranger.familiarity < 0.02, "{stranger:?}");
+
+    let again = trained(&tools, &plan(&data, &output)).unwrap_err();
+    assert!(again.contains("new or empty folder") && again.contains(DOMAIN_FILE), "{again}");
+}
+
+#[test]
+fn an_interrupted_training_goes_on_and_comes_to_the_same() {
+    let Some(tools) = Tools::found() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (data, output) = (root.path().join("combs"), root.path().join("out"));
+    pictures(&data);
+    let whole = trained(&tools, &plan(&data, &root.path().join("whole"))).unwrap();
+    let error = trained(&tools, &resumed(&data, &output)).unwrap_err();
+    assert!(error.contains("a run to go on with, found none"), "{error}");
+
+    let mut stop = |progress: Progress<'_>| assert!(!matches!(progress, Progress::Epoch(_)), "the power went");
+    let stopped = catch_unwind(AssertUnwindSafe(|| tune(&plan(&data, &output), tools.workshop(), &mut stop)));
+    assert!(stopped.is_err() && output.join("last.safetensors").exists());
+    let other = TuningPlan { epochs: 3, ..resumed(&data, &output) };
+    let error = trained(&tools, &other).unwrap_err();
+    assert!(error.contains("last.safetensors") && error.contains("another needs another --output"), "{error}");
+
+    let resumed = trained(&tools, &resumed(&data, &output)).unwrap();
+    let losses = |training: &Training| -> Vec<f64> { training.epochs.iter().map(|epoch| epoch.loss).collect() };
+    let pairs: Vec<(f64, f64)> = losses(&whole).into_iter().zip(losses(&resumed)).collect();
+    assert!(pairs.len() == 3 && pairs.iter().all(|(a, b)| (a - b).abs() < 1e-4), "{pairs:?}");
+    assert!(!output.join("last.safetensors").exists());
+}
