@@ -22,8 +22,10 @@ use crate::{
     ModelError,
     burn_engine::BurnDevice,
     encoder::{
-        EncoderConfig, Eyes, Front, Published, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Weights, all_weights, scaling,
+        EncoderConfig, Eyes, Front, Published, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Weights, all_weights,
+        check_resolution, scaling,
     },
+    error::check_finite,
     head::{Linear, cross_entropy},
     ort_engine::{OrtEngine, SessionConfig},
     product::Matrix,
@@ -80,8 +82,13 @@ impl Default for TuningOptions {
 }
 
 /// Returns the size that eyes scale a frame to at a resolution.
-pub fn input_size(resolution_px: u32, frame: Size) -> Size {
-    scaling::input_size(resolution_px, frame, scaling::magnification(resolution_px, scaling::area(frame)))
+///
+/// # Errors
+/// When the resolution is out of range.
+pub fn input_size(resolution_px: u32, frame: Size) -> Result<Size, ModelError> {
+    check_resolution(resolution_px)?;
+    let magnification = scaling::magnification(resolution_px, scaling::area(frame));
+    Ok(scaling::input_size(resolution_px, frame, magnification))
 }
 
 /// Returns the frame at another size, low-passed where it shrinks, as eyes scale it.
@@ -114,7 +121,7 @@ impl Tuner {
     /// Returns the network with the published weights in the file `weights`, to learn `classes` classes on `device`.
     ///
     /// # Errors
-    /// When the file is not that network, `options` are out of range, or an engine refuses.
+    /// When the file is not that network, the frozen blocks are out of range, or an engine refuses.
     pub fn new(
         engine: &OrtEngine,
         device: &BurnDevice,
@@ -131,6 +138,11 @@ impl Tuner {
         let front = Front::open(engine, &published, options.frozen_blocks, SessionConfig::default())?;
         let tail = device.tail(&published, options.frozen_blocks, classes);
         Ok(Self { front, tail, published, options, classes, steps: 0 })
+    }
+
+    /// Returns how the network is trained.
+    pub const fn options(&self) -> TuningOptions {
+        self.options
     }
 
     /// Returns how many steps have been taken.
@@ -222,6 +234,7 @@ impl Tuner {
             let batch = self.front.maps(chunk)?;
             rows.extend_from_slice(self.tail.features(batch)?.values());
         }
+        check_finite("features in training", "finite numbers", &rows)?;
         Ok(Matrix::new(rows, FEATURE_DIM))
     }
 

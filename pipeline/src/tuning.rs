@@ -14,17 +14,20 @@ use std::{fs, path::Path};
 use models::{
     ModelError,
     burn_engine::BurnDevice,
-    hash::sha256,
+    domain::{GOOD, HEALTHY},
+    hash::{file_sha256, sha256},
     ort_engine::OrtEngine,
     tuning::{Tuner, TuningOptions},
 };
 use serde::Serialize;
 
+use crate::diagnosis::good_classes;
 use crate::head::{ClassMeasures, Gathered, HeadError, HeadPlan, LeftOut, Part, check_output};
 
 use album::Album;
 pub use epochs::Epoch;
 use epochs::Run;
+use graduation::LEAST_PICTURES;
 
 /// The domain itself, in the folder that [`tune`] writes.
 pub const DOMAIN_FILE: &str = "domain.safetensors";
@@ -32,8 +35,6 @@ pub const DOMAIN_FILE: &str = "domain.safetensors";
 const CHECKPOINT: &str = "last.safetensors";
 /// The best epoch, while a run is not complete.
 const BEST: &str = "best.safetensors";
-/// Their views are as many as the score of what was never seen needs.
-const LEAST_PICTURES: usize = 16;
 /// The version that `training.json` carries in its field `schema`.
 const SCHEMA: &str = "loupe.training/1";
 
@@ -150,23 +151,60 @@ pub fn tune(
         return Err(HeadError::unfit(folder, format!("{CHECKPOINT}, a run to go on with"), "none"));
     }
     let mut gathered = Gathered::of(&plan.pictures)?;
+    check_good(plan, &gathered.labels)?;
+    check_count(plan, &gathered)?;
+    let Workshop { engine, device, published } = workshop;
+    let published_sha256 = file_sha256(published).map_err(HeadError::io(published))?;
+    let album = Album::read(&mut gathered, &plan.pictures, watch)?;
     check_count(plan, &gathered)?;
     fs::create_dir_all(folder).map_err(HeadError::io(folder))?;
-    let album = Album::read(&mut gathered, &plan.pictures, watch)?;
     let steps = album.steps_per_epoch() * plan.epochs;
     let options = TuningOptions { steps, seed: plan.pictures.seed, ..plan.options };
-    let Workshop { engine, device, published } = workshop;
     let mut tuner = Tuner::new(engine, device, published, gathered.labels.len(), options)?;
-    let fingerprint = fingerprint(plan, &gathered);
+    let fingerprint = fingerprint(plan, &gathered, &published_sha256);
     let run = Run::open(&mut tuner, &album, &checkpoint, &fingerprint)?;
     let run = run.train(&mut tuner, &album, plan, watch)?;
     tuner.resume(&folder.join(BEST))?;
-    let training = graduation::graduate(plan, &gathered, (&tuner, run), workshop, watch)?;
+    let training = graduation::graduate(plan, &gathered, (&tuner, run), (workshop, published_sha256), watch)?;
     for left in [CHECKPOINT, BEST] {
         let path = folder.join(left);
         fs::remove_file(&path).map_err(HeadError::io(&path))?;
     }
     Ok(training)
+}
+
+/// Checks that classes that are called good are there, and that no other one will read as if it were.
+fn check_good(plan: &TuningPlan, labels: &[String]) -> Result<(), HeadError> {
+    let data = &plan.pictures.data;
+    let is_there = |good: &String| labels.iter().any(|label| label.eq_ignore_ascii_case(good));
+    if plan.good_classes != good_classes()
+        && let Some(missing) = plan.good_classes.iter().find(|good| !is_there(good))
+    {
+        return Err(HeadError::unfit(data, format!("a class {missing}, which is called good"), labels.join(", ")));
+    }
+    let mut findings: Vec<String> = labels.iter().map(|class| finding(plan, class)).collect();
+    findings.sort_unstable();
+    let twice = findings.windows(2).find(|pair| pair[0] == pair[1] && pair[0] != GOOD);
+    match twice.map(|pair| &pair[0]).or_else(|| labels.iter().find(|class| reads_as_good(plan, class))) {
+        None => Ok(()),
+        Some(name) => {
+            Err(HeadError::unfit(data, "classes that read differently, and good ones named by --good", name.clone()))
+        }
+    }
+}
+
+fn is_good(plan: &TuningPlan, class: &str) -> bool {
+    plan.good_classes.iter().any(|good| good.eq_ignore_ascii_case(class))
+}
+
+/// Returns whether a class that is not called good has a name by which domains know good ones.
+fn reads_as_good(plan: &TuningPlan, class: &str) -> bool {
+    !is_good(plan, class) && [GOOD, HEALTHY].contains(&finding(plan, class).as_str())
+}
+
+/// Returns how reports call a class.
+fn finding(plan: &TuningPlan, class: &str) -> String {
+    if is_good(plan, class) { GOOD.to_owned() } else { class.replace(['_', '-'], " ") }
 }
 
 fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> {
@@ -179,13 +217,14 @@ fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> 
 }
 
 /// Returns what a checkpoint must agree on to be gone on with, beside the options of the tuner.
-fn fingerprint(plan: &TuningPlan, gathered: &Gathered) -> String {
-    let pictures = gathered.parts.pictures.iter().map(|(picture, digest)| {
+fn fingerprint(plan: &TuningPlan, gathered: &Gathered, published_sha256: &str) -> String {
+    let members = gathered.parts.pictures.iter().map(|(picture, digest)| {
         let part = if picture.part == Part::Train { "train" } else { "validation" };
         format!("{part} {} {}", picture.class, models::hash::hexadecimal(digest))
     });
-    let facts = [format!("{} px, {} epochs, patience {}", plan.pictures.resolution_px, plan.epochs, plan.patience)];
-    sha256(facts.into_iter().chain(pictures).collect::<Vec<_>>().join("\n"))
+    let TuningPlan { pictures, epochs, patience, .. } = plan;
+    let facts = [format!("{} px, {epochs} epochs, patience {patience}, {published_sha256}", pictures.resolution_px)];
+    sha256(facts.into_iter().chain(members).collect::<Vec<_>>().join("\n"))
 }
 
 /// Returns what went wrong with a picture that the eyes do not take.

@@ -44,10 +44,10 @@ impl Tools {
     }
 }
 
-/// Returns a part with stripes, slanted the one way or the other.
+/// Returns a part with stripes, or with squares. A class must not be the mirror image of another.
 fn part(class: usize, number: u32) -> RgbImage {
     RgbImage::from_fn(120, 80, |x, y| {
-        let along = if class == 0 { x + y } else { x + 80 - y } + number * 5;
+        let along = if class == 0 { x + y + number * 5 } else { x / 6 * 6 + y / 6 * 6 + number % 3 };
         let value = if (along / 6).is_multiple_of(2) { 60 + number as u8 * 3 } else { 180 - number as u8 * 2 };
         Rgb([value, value.wrapping_add(10), 90])
     })
@@ -100,6 +100,7 @@ fn a_domain_is_learned_written_and_names_what_it_has_not_seen() {
     let training = trained(&tools, &plan(&data, &output)).unwrap();
     assert_eq!((training.epochs.len(), training.labels.clone()), (3, vec!["bent_pin".to_owned(), "good".to_owned()]));
     assert_eq!((training.n_train.clone(), training.n_validation.clone()), (vec![8, 8], vec![2, 2]));
+    assert_eq!((training.options.seed, training.options.steps), (3, 20));
     assert!(training.left_out[0].message().contains("5a.png"), "{:?}", training.left_out);
     let mut files: Vec<String> =
         fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -124,6 +125,14 @@ fn a_domain_is_learned_written_and_names_what_it_has_not_seen() {
         RgbImage::from_fn(120, 80, |x, y| Rgb([0, 1, 2].map(|c| ((x * 7919 + y * 104_729 + c * 31) % 251) as u8)));
     let stranger = judged(noise);
     assert!(stranger.familiarity < 0.02, "{stranger:?}");
+
+    let misspelt = TuningPlan { good_classes: vec!["godo".to_owned()], ..plan(&data, &root.path().join("other")) };
+    let error = trained(&tools, &misspelt).unwrap_err();
+    assert!(error.contains("expected a class godo, which is called good, found bent_pin, good"), "{error}");
+    let mut blind = plan(&data, &root.path().join("other"));
+    blind.pictures.resolution_px = 0;
+    let error = trained(&tools, &blind).unwrap_err();
+    assert!(error.contains("64 to 2048") && !root.path().join("other").exists(), "{error}");
 
     let again = trained(&tools, &plan(&data, &output)).unwrap_err();
     assert!(again.contains("new or empty folder") && again.contains(DOMAIN_FILE), "{again}");

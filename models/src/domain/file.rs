@@ -1,4 +1,4 @@
-//! One file holds one domain: safetensors, see [`crate::tensor_file`]. It is written by `models/training`.
+//! One file holds one domain: safetensors, see [`crate::tensor_file`]. `models/training` and `loupe train` write it.
 
 use std::{path::Path, sync::Arc};
 

@@ -31,10 +31,13 @@ impl Domain {
     /// Returns the domain that does not speak, of what was learned.
     ///
     /// # Errors
-    /// When descriptions are of another length, or there are too few views to tell strangers by.
+    /// When there are not as many descriptions as classes, or too few views to tell strangers by.
     pub fn learned(lessons: Lessons<'_>) -> Result<Self, ModelError> {
         let Lessons { name, labels, resolution_px, tuned, fit, views, classes, mut learned_from } = lessons;
         let views: Vec<Matrix> = views.iter().map(|view| Matrix::new(view.concat(), DESCRIPTION_DIM)).collect();
+        if views.is_empty() {
+            return Err(ModelError::mismatch("views to learn from", "one or more", 0));
+        }
         if let Some(view) = views.iter().find(|view| view.rows() != classes.len()) {
             return Err(ModelError::mismatch("descriptions of a view", classes.len(), view.rows()));
         }

@@ -3,7 +3,7 @@ use image::{ExtendedColorType, ImageEncoder as _, Rgb, RgbImage, codecs::jpeg::J
 use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
 
 /// Sides of what is cut out, over those of the picture.
-const CROP_SIDE_RATIO: [f32; 2] = [0.75, 1.05];
+const CROP_SIDE_RATIO: [f32; 2] = [0.55, 1.05];
 const ROTATION_DEGREES: f32 = 35.0;
 /// Largest changes of light.
 const BRIGHTNESS: f32 = 0.25;
@@ -33,7 +33,7 @@ fn between(random: &mut Rng, [low, high]: [f32; 2]) -> f32 {
     low + (high - low) * random.f32()
 }
 
-/// Returns the map from the pixels of the picture to those of the view; `None` never happens for sides above 0.
+/// Returns the map from the pixels of the picture to those of the view.
 fn view_of(picture: [u32; 2], view: [u32; 2], random: &mut Rng) -> Projection {
     let [half_width, half_height] = picture.map(|side| side as f32 / 2.0);
     let [view_half_width, view_half_height] = view.map(|side| side as f32 / 2.0);

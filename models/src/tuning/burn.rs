@@ -232,11 +232,14 @@ fn means(maps: Tensor<4>) -> Tensor<2> {
     maps.reshape([pictures, rows * cols, channels]).mean_dim(1).reshape([pictures, channels])
 }
 
-/// Returns the factor that makes gradients together no longer than allowed.
+/// Returns the factor that makes gradients together no longer than allowed; an error when they are no numbers any more.
 fn clipping(gradients: &BTreeMap<String, Tensor<2>>) -> Result<f32, ModelError> {
     let squares: Vec<Tensor<1>> =
         gradients.values().map(|gradient| (gradient.clone() * gradient.clone()).sum()).collect();
     let length = read(Tensor::cat(squares, 0).sum().sqrt(), "measuring gradients")?[0];
+    if !length.is_finite() {
+        return Err(ModelError::mismatch("gradients of a step", "finite numbers", length));
+    }
     Ok((GRADIENT_NORM / (length + 1e-6)).min(1.0))
 }
 

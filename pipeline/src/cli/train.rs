@@ -30,7 +30,8 @@ use crate::{
     should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part.\n\n\
     Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
     written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
-    and a head on it is fitted (seconds to minutes, from two pictures of a class on).\n\n\
+    and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
+    differ by nothing else need --head-only.\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
     `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`."
 )]
@@ -50,7 +51,7 @@ pub(super) struct TrainArgs {
     /// Class folders that choose, before the head is fitted to them as well [default: a fifth of the data]
     #[arg(long, value_name = "DIR")]
     validation: Option<PathBuf>,
-    /// Chooses what is held out
+    /// Chooses what is held out, and the order and the views in which pictures are seen
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Side in pixels of what the encoder sees (a square of as many pixels): more finds smaller defects and takes longer
@@ -71,7 +72,7 @@ pub(super) struct TrainArgs {
 #[command(next_help_heading = "Teaching the encoder")]
 struct TuningArgs {
     /// What all pictures show, as reports are to call it [default: the name of the folder of the data]
-    #[arg(long, value_name = "TEXT", conflicts_with = "head_only")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new(), conflicts_with = "head_only")]
     subject: Option<String>,
     /// Class in which nothing is the matter; may be given several times [default: good, ok, normal, healthy and the like]
     #[arg(long, value_name = "CLASS", conflicts_with = "head_only")]
@@ -148,7 +149,9 @@ fn train_head(plan: &HeadPlan, mut kit: Kit) -> anyhow::Result<Trained> {
 
 impl TuningArgs {
     fn plan(&self, pictures: HeadPlan) -> TuningPlan {
-        let folder = pictures.data.file_name().unwrap_or(pictures.data.as_os_str()).to_string_lossy().replace('_', " ");
+        // `.` has no name of its own.
+        let data = pictures.data.canonicalize().unwrap_or_else(|_| pictures.data.clone());
+        let folder = data.file_name().unwrap_or(data.as_os_str()).to_string_lossy().replace('_', " ");
         TuningPlan {
             subject: self.subject.clone().unwrap_or(folder),
             good_classes: if self.good.is_empty() { good_classes() } else { self.good.clone() },

@@ -20,7 +20,7 @@ pub(super) struct Pages {
     pub(super) labels: Vec<usize>,
 }
 
-/// The pictures of a training in memory, shrunk once: a quarter of a megabyte each.
+/// The pictures of a training in memory, shrunk once: a third of a megabyte each at 224 px.
 #[derive(Debug)]
 pub(super) struct Album {
     /// What the network sees while it is trained, by the aspect of most pictures.
@@ -42,7 +42,7 @@ impl Album {
         plan: &HeadPlan,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, HeadError> {
-        let input = input_size(plan.resolution_px, common_size(gathered, &plan.data)?);
+        let input = input_size(plan.resolution_px, common_size(gathered, &plan.data)?)?;
         let input_px = [input.width_px, input.height_px];
         let cached_px = input_px.map(|side| (f64::from(side) * MARGIN).round() as u32);
         let [train, plain, validation] = [(); 3].map(|()| Pages::default());

@@ -7,21 +7,23 @@ use fastrand::Rng;
 use image::RgbImage;
 use models::{
     EncoderConfig, Eyes, Sight,
-    domain::{Domain, GOOD, Label, Lessons},
-    hash::file_sha256,
+    domain::{Domain, Label, Lessons},
     head::{Examples, Fit, LossPoint, fit},
     tuning::{Tuner, augmented, shrunk},
 };
 
 use super::{
-    DOMAIN_FILE, Progress, SCHEMA, Training, TuningPlan, Workshop, album::id, card::Card, epochs::Run, in_picture,
+    DOMAIN_FILE, Progress, SCHEMA, Training, TuningPlan, Workshop, album::id, card::Card, epochs::Run, finding,
+    in_picture, is_good,
 };
 use crate::head::{ClassMeasures, Classified, ConfusionChart, Gathered, HeadError, LossChart, Part, Picture, rendered};
 
 /// Augmented views of each picture that the head is fitted to beside the plain one, at least and at most.
 const VIEWS: [usize; 2] = [2, 6];
-/// As many views tell how strange a domain's own pictures look.
-const SCORED_VIEWS: usize = 110;
+/// As many pictures and views, with the plain ones, tell how strange a domain's own look.
+const SCORED: usize = 112;
+/// Fewer pictures have too few views for that.
+pub(super) const LEAST_PICTURES: usize = SCORED / (VIEWS[1] + 1);
 
 /// What the eyes see of all pictures, and who they are.
 struct Described {
@@ -36,7 +38,7 @@ pub(super) fn graduate(
     plan: &TuningPlan,
     gathered: &Gathered,
     (tuner, run): (&Tuner, Run),
-    workshop: Workshop<'_>,
+    (workshop, published_sha256): (Workshop<'_>, String),
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Training, HeadError> {
     let tuned = tuner.tuned()?;
@@ -57,24 +59,22 @@ pub(super) fn graduate(
         learned_from: gathered.parts.pictures.iter().map(|(_, digest)| *digest).collect(),
     };
     let domain = Domain::learned(lessons)?;
-    let training = training(plan, gathered, run, workshop, (&domain, &fit, validation))?;
+    let origin = (workshop.device.name(), published_sha256);
+    let training = training(plan, gathered, (tuner, run), origin, (&domain, &fit, validation));
     write(plan, &domain, &training)?;
     Ok(training)
 }
 
 fn label(plan: &TuningPlan, class: &str) -> Label {
-    let is_good = is_good(plan, class);
+    // Whoever gets the domain has no use for the place where the pictures lay.
+    let data = plan.pictures.data.file_name().unwrap_or_default().to_string_lossy();
     Label {
         id: class.to_owned(),
-        task: plan.pictures.data.display().to_string(),
+        task: data.into_owned(),
         subject: plan.subject.clone(),
-        finding: if is_good { GOOD.to_owned() } else { class.replace(['_', '-'], " ") },
+        finding: finding(plan, class),
         knowledge: None,
     }
-}
-
-fn is_good(plan: &TuningPlan, class: &str) -> bool {
-    plan.good_classes.iter().any(|good| good.eq_ignore_ascii_case(class))
 }
 
 fn describe(
@@ -84,7 +84,7 @@ fn describe(
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Described, HeadError> {
     let pictures = &gathered.parts.pictures;
-    let views = SCORED_VIEWS.div_ceil(pictures.len().max(1)).clamp(VIEWS[0], VIEWS[1]);
+    let views = (SCORED.div_ceil(pictures.len().max(1)) - 1).clamp(VIEWS[0], VIEWS[1]);
     let (labels, is_validation) = pictures
         .iter()
         .map(|(picture, _)| (gathered.labels.iter().position(|label| *label == picture.class), picture.part))
@@ -139,17 +139,17 @@ fn fitted(described: &Described, labels: &[String]) -> Result<(Fit, ClassMeasure
 fn training(
     plan: &TuningPlan,
     gathered: &Gathered,
-    run: Run,
-    workshop: Workshop<'_>,
+    (tuner, run): (&Tuner, Run),
+    (device, published_sha256): (&str, String),
     (domain, fit, validation): (&Domain, &Fit, ClassMeasures),
-) -> Result<Training, HeadError> {
+) -> Training {
     let counts = |part| gathered.labels.iter().map(|label| gathered.parts.count_of(part, label)).collect();
-    Ok(Training {
+    Training {
         schema: SCHEMA,
         app_version: env!("CARGO_PKG_VERSION"),
         domain_sha256: domain.sha256().to_owned(),
-        published_sha256: file_sha256(workshop.published).map_err(HeadError::io(workshop.published))?,
-        device: workshop.device.name().to_owned(),
+        published_sha256,
+        device: device.to_owned(),
         subject: plan.subject.clone(),
         good_labels: gathered.labels.iter().filter(|class| is_good(plan, class)).cloned().collect(),
         labels: gathered.labels.clone(),
@@ -159,7 +159,7 @@ fn training(
         n_train: counts(Part::Train),
         n_validation: counts(Part::Validation),
         resolution_px: plan.pictures.resolution_px,
-        options: plan.options,
+        options: tuner.options(),
         best_epoch: run.best(),
         seconds: run.history.iter().map(|epoch| epoch.seconds).sum(),
         epochs: run.history,
@@ -168,7 +168,7 @@ fn training(
         validation,
         left_out: gathered.parts.left_out.clone(),
         n_test_unused: gathered.n_test,
-    })
+    }
 }
 
 fn write(plan: &TuningPlan, domain: &Domain, training: &Training) -> Result<(), HeadError> {
