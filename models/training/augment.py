@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-CROP_SIDE_RATIO = (0.75, 1.05)
+CROP_SIDE_RATIO = (0.55, 1.05)
 ROTATION_DEGREES = 35.0
 BRIGHTNESS, CONTRAST, SATURATION, TINT = 0.25, 0.25, 0.25, 0.06
 BLUR_CHANCE, BLUR_SIGMA_PX = 0.2, (0.4, 1.2)

@@ -34,7 +34,7 @@ TASKS = {
     "neu_det": Task("neu_det/train", *SQUARE, "hash"),
     "cotton_field": Task("cotton_field/train", *SQUARE, "folds"),
 }
-TRAINED_TASKS = ("plantvillage_15", "coffee_leaf_bracol", "neu_det")
+TRAINED_TASKS = ("plantvillage_15", "coffee_leaf_bracol", "neu_det", "cotton_field")
 
 
 @dataclass

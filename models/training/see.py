@@ -249,12 +249,21 @@ def new_reader(options, material):
     return answer.Reader(language.Language(settings, tensors), mean, deviation + LEAST_DEVIATION), words
 
 
+def start_adapters(reader, path):
+    """Takes the adapters of another run. Its connector belongs to other eyes."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["reader"]
+    adapters = {name: value for name, value in state.items() if name.startswith("language.")}
+    missing = reader.load_state_dict(adapters, strict=False).missing_keys
+    assert not any(name.startswith("language.") for name in missing), missing
+
+
 def options(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", required=True, choices=json.loads(domain.LABELS.read_text()))
     for name in ("data", "checkpoint", "language", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published encoder")
+    parser.add_argument("--start", type=Path, help="best.pt of a run with other eyes, whose adapters are gone on from")
     for name, default in (("rounds", 6), ("steps", 80), ("patience", 4), ("seed", 0), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("connector-rate", 2e-4), ("adapter-rate", 1e-3)):
@@ -275,6 +284,8 @@ def main():
         print(f"going on after round {run.round}", flush=True)
     else:
         start_connector(reader, words, material)
+        if chosen.start:
+            start_adapters(reader, chosen.start)
         run.average = trained_state(reader)
         print("before training:", json.dumps(validate(reader, words, material)), flush=True)
     train(run, words, material)

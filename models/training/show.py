@@ -192,7 +192,8 @@ def main():
                "encoder": sight.fingerprint(material.encoder), "pictures_a_round": see.BATCH * chosen.steps,
                "seconds": sum(entry["seconds"] for entry in last["history"]), "history": last["history"],
                "validation": validated(material, last["history"][state["round"] - 1]),
-               "options": {name: value for name, value in vars(chosen).items() if isinstance(value, (int, float, str))},
+               "options": {**{name: value for name, value in vars(chosen).items() if isinstance(value, (int, float, str))},
+                           **({"start": "adapters of an earlier run with other eyes"} if chosen.start else {})},
                "tasks": measured(reader, words, material, trained)}
     (chosen.output / "numbers.json").write_text(json.dumps(numbers, indent=1))
 

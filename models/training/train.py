@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 import augment
 import data
+import domain
 import measure
 import network
 
@@ -116,8 +117,16 @@ def write(path, state):
     os.replace(beside, path)
 
 
-def train_step(run, pixels, labels, task):
-    loss = F.cross_entropy(run.eyes(pixels, task), labels, label_smoothing=run.options.smoothing)
+def mixed_loss(run, pixels, labels, task, share):
+    """Returns the loss of each picture blended with another of the batch (mixup, arXiv 1710.09412); `share` is its own."""
+    smoothing = run.options.smoothing
+    logits = run.eyes(share * pixels + (1 - share) * pixels.flip(0), task)
+    own, other = (F.cross_entropy(logits, given, label_smoothing=smoothing) for given in (labels, labels.flip(0)))
+    return share * own + (1 - share) * other
+
+
+def train_step(run, pixels, labels, task, share):
+    loss = mixed_loss(run, pixels, labels, task, share)
     run.optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(run.eyes.parameters(), GRADIENT_NORM)
@@ -139,7 +148,8 @@ def train_epoch(run, pictures_by_task):
     for done, (task, indices) in enumerate(steps, 1):
         pictures = pictures_by_task[task]
         pixels = augment.augmented(pictures.cached[indices], data.TASKS[task].input_size, random)
-        losses.append(train_step(run, pixels, torch.from_numpy(pictures.labels[indices]), task))
+        share = random.beta(run.options.mixing, run.options.mixing) if run.options.mixing > 0 else 1.0
+        losses.append(train_step(run, pixels, torch.from_numpy(pictures.labels[indices]), task, share))
         if done % 20 == 0:
             left = (time.monotonic() - started) / done * (len(steps) * (run.options.epochs - run.epoch) - done)
             print(f"epoch {run.epoch + 1} of {run.options.epochs}, step {done} of {len(steps)}:"
@@ -169,6 +179,13 @@ def train(run, pictures_by_task):
             return
 
 
+def loaded(task, chosen):
+    """Returns the pictures of a task; folds become one fixed split."""
+    pictures = data.load(task, chosen.data, chosen.output)
+    pictures.parts = domain.parts_of(data.TASKS[task], pictures.parts)
+    return pictures
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "checkpoint", "output"):
@@ -177,7 +194,7 @@ def options():
     parser.add_argument("--depthwise", default="trained", choices=("trained", "frozen"))
     for name, default in (("epochs", 12), ("patience", 5), ("seed", 0), ("threads", 2), ("frozen-blocks", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in (("encoder-rate", 1e-4), ("head-rate", 5e-4), ("smoothing", 0.05)):
+    for name, default in (("encoder-rate", 1e-4), ("head-rate", 5e-4), ("smoothing", 0.05), ("mixing", 0.2)):
         parser.add_argument(f"--{name}", type=float, default=default)
     return parser.parse_args()
 
@@ -186,7 +203,7 @@ def main():
     chosen = options()
     torch.set_num_threads(chosen.threads)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    pictures_by_task = {task: data.load(task, chosen.data, chosen.output) for task in chosen.tasks}
+    pictures_by_task = {task: loaded(task, chosen) for task in chosen.tasks}
     checkpoint = torch.load(chosen.checkpoint, map_location="cpu", weights_only=True)
     counts = {task: len(pictures.classes) for task, pictures in pictures_by_task.items()}
     torch.manual_seed(chosen.seed)
