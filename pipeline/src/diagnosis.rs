@@ -88,13 +88,36 @@ impl Diagnose for DomainEyes {
 }
 
 impl DomainEyes {
-    /// Returns how strange a frame is to the domain, see [`Opinion::strangeness`], and what is seen.
-    fn look(&mut self, frame: &Frame) -> Result<(f32, Seen), StageError> {
+    /// Returns how well the domain knows a frame, and what is seen.
+    fn look(&mut self, frame: &Frame) -> Result<(Acquaintance, Seen), StageError> {
         let sight = self.eyes.see(frame)?;
         let opinion = self.domain.judge(&sight.description)?;
         let diagnosis = diagnosis(&self.domain, &opinion);
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
-        Ok((opinion.strangeness, Seen { diagnosis, judges: self.judges(), glimpse }))
+        let Opinion { familiarity, strangeness, .. } = opinion;
+        Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse }))
+    }
+}
+
+/// Less says how many pictures a domain has learned from, and not how well it knows a frame: of 100, it cannot say less.
+const LEAST_FAMILIARITY: f64 = 0.01;
+
+/// How well a domain knows a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Acquaintance {
+    /// See [`Opinion::familiarity`].
+    familiarity: f64,
+    /// See [`Opinion::strangeness`].
+    strangeness: f32,
+}
+
+impl Acquaintance {
+    /// Returns whether this domain knows the frame better than `other` does: its own pictures look as strange more often. Of what no domain
+    /// knows, the distance decides.
+    fn is_closer_than(self, other: Self) -> bool {
+        let [own, others] = [self, other].map(|domain| domain.familiarity.max(LEAST_FAMILIARITY));
+        let by_familiarity = own.total_cmp(&others);
+        by_familiarity.then(other.strangeness.total_cmp(&self.strangeness)).is_gt()
     }
 }
 
@@ -123,11 +146,11 @@ impl Diagnose for EveryDomain {
     }
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
-        let mut best: Option<(f32, Seen)> = None;
+        let mut best: Option<(Acquaintance, Seen)> = None;
         for domain in &mut self.0 {
-            let (strangeness, seen) = domain.look(frame)?;
-            if best.as_ref().is_none_or(|(least, _)| strangeness < *least) {
-                best = Some((strangeness, seen));
+            let (acquaintance, seen) = domain.look(frame)?;
+            if best.as_ref().is_none_or(|(most, _)| acquaintance.is_closer_than(*most)) {
+                best = Some((acquaintance, seen));
             }
         }
         best.map(|(_, seen)| seen).ok_or_else(|| "eyes: expected one domain or more, found none".into())
@@ -228,5 +251,22 @@ fn head_use(name: &str, sha256: &str) -> ModelUse {
         sha256: sha256.to_owned(),
         runtime: "ort cpu".to_owned(),
         precision: "f32".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_whose_own_pictures_look_so_strange_more_often_knows_a_frame_better() {
+        let of = |familiarity, strangeness| Acquaintance { familiarity, strangeness };
+        // Distances of two domains are of different spread: the farther one may still be the likelier home.
+        assert!(of(0.3, 1.4).is_closer_than(of(0.007, 1.3)));
+        assert!(!of(0.007, 1.3).is_closer_than(of(0.3, 1.4)));
+        assert!(
+            of(0.0006, 2.0).is_closer_than(of(0.0014, 9.0)),
+            "a stranger to both, of which one has learned from fewer"
+        );
     }
 }
