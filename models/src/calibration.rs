@@ -63,6 +63,11 @@ impl Calibration {
         })
     }
 
+    /// Returns the scores of good parts, ascending.
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
     /// Returns how many good parts were scored.
     pub fn count(&self) -> usize {
         self.scores.len()

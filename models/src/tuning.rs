@@ -26,7 +26,7 @@ use crate::{
         check_resolution, scaling,
     },
     error::check_finite,
-    head::{Linear, cross_entropy},
+    head::{cross_entropy, log_softmax, most_likely, probe},
     ort_engine::{OrtEngine, SessionConfig},
     product::Matrix,
     torch_pickle,
@@ -87,8 +87,7 @@ impl Default for TuningOptions {
 /// When the resolution is out of range.
 pub fn input_size(resolution_px: u32, frame: Size) -> Result<Size, ModelError> {
     check_resolution(resolution_px)?;
-    let magnification = scaling::magnification(resolution_px, scaling::area(frame));
-    Ok(scaling::input_size(resolution_px, frame, magnification))
+    Ok(scaling::own_input_size(resolution_px, frame))
 }
 
 /// Returns the frame at another size, low-passed where it shrinks, as eyes scale it.
@@ -157,13 +156,8 @@ impl Tuner {
     /// When an engine fails.
     pub fn start_head(&mut self, pictures: &[RgbImage], labels: &[usize]) -> Result<(), ModelError> {
         let features = self.features(pictures)?;
-        let probe = crate::head::probe(features, labels, self.classes, PROBE_PENALTY)?;
-        let mut state = self.tail.state()?;
-        let bias = Matrix::new(probe.bias, self.classes);
-        for (name, value) in [("head.weight", probe.weights.transposed()), ("head.bias", bias)] {
-            state.insert(name.to_owned(), Trained { average: value.clone(), value, moments: None });
-        }
-        self.tail.restore(state, self.steps)
+        self.tail.set_head(probe(features, labels, self.classes, PROBE_PENALTY)?);
+        Ok(())
     }
 
     /// Takes one step on pictures of one size and returns the loss before it.
@@ -211,21 +205,10 @@ impl Tuner {
     /// # Errors
     /// When an engine fails.
     pub fn score(&mut self, pictures: &[RgbImage], labels: &[usize]) -> Result<Score, ModelError> {
-        let head = self.head()?;
-        let logits = head.logits(&self.features(pictures)?);
-        let named =
-            logits.iter().map(|row| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(best, _)| best));
-        let right = named.zip(labels).filter(|(best, label)| *best == Some(**label)).count();
+        let logits = self.tail.head()?.logits(&self.features(pictures)?);
+        let named = logits.iter().map(|row| most_likely(&log_softmax(row, 1.0)));
+        let right = named.zip(labels).filter(|(best, label)| best == *label).count();
         Ok(Score { loss: cross_entropy(&logits, labels, 1.0), accuracy: right as f64 / labels.len().max(1) as f64 })
-    }
-
-    fn head(&self) -> Result<Linear, ModelError> {
-        let state = self.tail.state()?;
-        let average = |name: &str| match state.get(name) {
-            Some(trained) => Ok(trained.average.clone()),
-            None => Err(ModelError::mismatch("tensors in training", name, "none")),
-        };
-        Ok(Linear { weights: average("head.weight")?.transposed(), bias: average("head.bias")?.values().to_vec() })
     }
 
     fn features(&mut self, pictures: &[RgbImage]) -> Result<Matrix, ModelError> {

@@ -44,6 +44,11 @@ pub fn good_classes() -> Vec<String> {
     GOOD_NAMES.map(str::to_owned).to_vec()
 }
 
+/// Returns whether a class is one of `classes`, whatever case its letters are in.
+pub(crate) fn is_named(classes: &[String], class: &str) -> bool {
+    classes.iter().any(|name| name.eq_ignore_ascii_case(class))
+}
+
 /// What a domain's eyes saw of one frame, for its language adapter.
 #[derive(Debug)]
 pub struct Glimpse {
@@ -208,7 +213,7 @@ impl OwnHead {
     }
 
     fn is_good(&self, class: &str) -> bool {
-        self.good.iter().any(|good| good.eq_ignore_ascii_case(class))
+        is_named(&self.good, class)
     }
 }
 

@@ -24,12 +24,13 @@ pub use domain_evaluation::{
 };
 pub use error::HeadError;
 pub use evaluation::{Evaluation, SCHEMA, SeedRow, Subject, evaluate};
+pub(crate) use features::in_picture;
 pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{Part, Picture, read};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
 pub use parts::{LeftOut, Parts, Reason};
 pub(crate) use table::{ClassRow, MeasureRow, class_rows, measure_rows, three};
-pub(crate) use training::{Gathered, check_output};
+pub(crate) use training::{Gathered, Learned, check_output, write_texts};
 pub use training::{HeadPlan, Trained, train};
 
 /// Side in pixels of what the encoder sees, where nothing else is said.

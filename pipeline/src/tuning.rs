@@ -12,17 +12,18 @@ mod graduation;
 use std::{fs, path::Path};
 
 use models::{
-    ModelError,
     burn_engine::BurnDevice,
-    domain::{GOOD, HEALTHY},
+    domain::{GOOD, Label},
     hash::{file_sha256, sha256},
     ort_engine::OrtEngine,
     tuning::{Tuner, TuningOptions},
 };
 use serde::Serialize;
 
-use crate::diagnosis::good_classes;
-use crate::head::{ClassMeasures, Gathered, HeadError, HeadPlan, LeftOut, Part, check_output};
+use crate::{
+    diagnosis::{good_classes, is_named},
+    head::{ClassMeasures, Gathered, HeadError, HeadPlan, LeftOut, Part, check_output},
+};
 
 use album::Album;
 pub use epochs::Epoch;
@@ -176,16 +177,16 @@ pub fn tune(
 /// Checks that classes that are called good are there, and that no other one will read as if it were.
 fn check_good(plan: &TuningPlan, labels: &[String]) -> Result<(), HeadError> {
     let data = &plan.pictures.data;
-    let is_there = |good: &String| labels.iter().any(|label| label.eq_ignore_ascii_case(good));
     if plan.good_classes != good_classes()
-        && let Some(missing) = plan.good_classes.iter().find(|good| !is_there(good))
+        && let Some(missing) = plan.good_classes.iter().find(|good| !is_named(labels, good))
     {
         return Err(HeadError::unfit(data, format!("a class {missing}, which is called good"), labels.join(", ")));
     }
-    let mut findings: Vec<String> = labels.iter().map(|class| finding(plan, class)).collect();
+    let mut findings: Vec<String> = labels.iter().map(|class| label(plan, class).finding).collect();
     findings.sort_unstable();
     let twice = findings.windows(2).find(|pair| pair[0] == pair[1] && pair[0] != GOOD);
-    match twice.map(|pair| &pair[0]).or_else(|| labels.iter().find(|class| reads_as_good(plan, class))) {
+    let reads_as_good = |class: &&String| label(plan, class).is_good() && !is_good(plan, class);
+    match twice.map(|pair| &pair[0]).or_else(|| labels.iter().find(reads_as_good)) {
         None => Ok(()),
         Some(name) => {
             Err(HeadError::unfit(data, "classes that read differently, and good ones named by --good", name.clone()))
@@ -194,17 +195,20 @@ fn check_good(plan: &TuningPlan, labels: &[String]) -> Result<(), HeadError> {
 }
 
 fn is_good(plan: &TuningPlan, class: &str) -> bool {
-    plan.good_classes.iter().any(|good| good.eq_ignore_ascii_case(class))
+    is_named(&plan.good_classes, class)
 }
 
-/// Returns whether a class that is not called good has a name by which domains know good ones.
-fn reads_as_good(plan: &TuningPlan, class: &str) -> bool {
-    !is_good(plan, class) && [GOOD, HEALTHY].contains(&finding(plan, class).as_str())
-}
-
-/// Returns how reports call a class.
-fn finding(plan: &TuningPlan, class: &str) -> String {
-    if is_good(plan, class) { GOOD.to_owned() } else { class.replace(['_', '-'], " ") }
+/// Returns what the domain says of pictures of a class.
+fn label(plan: &TuningPlan, class: &str) -> Label {
+    // Whoever gets the domain has no use for the place where the pictures lay.
+    let data = plan.pictures.data.file_name().unwrap_or_default().to_string_lossy();
+    Label {
+        id: class.to_owned(),
+        task: data.into_owned(),
+        subject: plan.subject.clone(),
+        finding: if is_good(plan, class) { GOOD.to_owned() } else { class.replace(['_', '-'], " ") },
+        knowledge: None,
+    }
 }
 
 fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> {
@@ -225,9 +229,4 @@ fn fingerprint(plan: &TuningPlan, gathered: &Gathered, published_sha256: &str) -
     let TuningPlan { pictures, epochs, patience, .. } = plan;
     let facts = [format!("{} px, {epochs} epochs, patience {patience}, {published_sha256}", pictures.resolution_px)];
     sha256(facts.into_iter().chain(members).collect::<Vec<_>>().join("\n"))
-}
-
-/// Returns what went wrong with a picture that the eyes do not take.
-fn in_picture(error: &ModelError, path: &Path) -> HeadError {
-    HeadError::unfit(path, "a picture that the eyes take", error.to_string())
 }

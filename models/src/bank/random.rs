@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// Returns a number in `0..bound`; 0 for a bound of 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
@@ -26,7 +26,7 @@ impl Random {
     }
 
     /// Returns `count` different numbers of `0..bound`, ascending; all where there are no more.
-    pub(crate) fn sample(&mut self, bound: usize, count: usize) -> Vec<usize> {
+    pub(super) fn sample(&mut self, bound: usize, count: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..bound).collect();
         let count = count.min(bound);
         for place in 0..count {

@@ -11,7 +11,7 @@ const DIRECTIONS: usize = 32;
 /// Added to the deviation of each number of a description: one that never moves must not turn noise into a stranger.
 const SCALE_FLOOR: f32 = 0.01;
 /// Fewer scores could never say that a picture is stranger than 1 % of the domain's own.
-pub(super) const LEAST_SCORES: usize = 100;
+const LEAST_SCORES: usize = 100;
 /// Parts of the pictures, of which each is scored by a Gaussian around the others.
 const FOLDS: usize = 5;
 
@@ -71,10 +71,7 @@ impl Gaussian {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Novelty {
     gaussian: Gaussian,
-    /// Middle one of the scores; above 0.
-    middle: f32,
-    /// Ascending.
-    scores: Vec<f32>,
+    /// By scores of pictures that the Gaussian was not fitted to.
     calibration: Calibration,
 }
 
@@ -83,7 +80,7 @@ impl Novelty {
     ///
     /// # Errors
     /// When there are too few scores, or they are not finite and above 0.
-    pub(super) fn new(gaussian: Gaussian, mut scores: Vec<f32>) -> Result<Self, ModelError> {
+    pub(super) fn new(gaussian: Gaussian, scores: Vec<f32>) -> Result<Self, ModelError> {
         if scores.len() < LEAST_SCORES {
             return Err(ModelError::mismatch(
                 "scores of the domain's own",
@@ -91,12 +88,11 @@ impl Novelty {
                 scores.len(),
             ));
         }
-        scores.sort_unstable_by(f32::total_cmp);
-        let middle = scores[scores.len() / 2];
-        if middle <= 0.0 {
-            return Err(ModelError::mismatch("scores of the domain's own", "numbers above 0", middle));
+        let novelty = Self { gaussian, calibration: Calibration::new(scores)? };
+        if novelty.middle() <= 0.0 {
+            return Err(ModelError::mismatch("scores of the domain's own", "numbers above 0", novelty.middle()));
         }
-        Ok(Self { gaussian, middle, calibration: Calibration::new(scores.clone())?, scores })
+        Ok(novelty)
     }
 
     /// Returns the judge that pictures teach, each of which has several views: `views[0]` are plain descriptions, rows in the order of
@@ -129,7 +125,12 @@ impl Novelty {
 
     /// Returns the scores of pictures that the Gaussian was not fitted to, ascending.
     pub(super) fn scores(&self) -> &[f32] {
-        &self.scores
+        self.calibration.scores()
+    }
+
+    /// Returns the middle one of those scores, above 0.
+    fn middle(&self) -> f32 {
+        self.scores()[self.scores().len() / 2]
     }
 
     /// Returns the squared Mahalanobis distance of a description.
@@ -144,7 +145,7 @@ impl Novelty {
 
     /// Returns a score over the middle one of the domain's own pictures, which domains can be compared by; infinite where it is no number.
     pub(super) fn strangeness(&self, score: f32) -> f32 {
-        if score.is_finite() { score / self.middle } else { f32::INFINITY }
+        if score.is_finite() { score / self.middle() } else { f32::INFINITY }
     }
 }
 

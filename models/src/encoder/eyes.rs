@@ -14,7 +14,7 @@ use super::{
     Connector, EncoderConfig, check_resolution, feature_map,
     folding::{Convolutions, Published},
     network::INPUT,
-    scaling::{area, input_size, magnification, scaled},
+    scaling::{own_input_size, scaled},
     sight,
 };
 
@@ -69,7 +69,7 @@ impl Eyes {
 
     /// Returns the size that a frame is scaled to: about the resolution squared, its aspect kept, in steps of 32 pixels.
     pub fn input_size(&self, frame: Size) -> Size {
-        input_size(self.resolution_px, frame, magnification(self.resolution_px, area(frame)))
+        own_input_size(self.resolution_px, frame)
     }
 
     /// Returns what is seen of one frame.

@@ -1,6 +1,6 @@
 //! The network in two parts, for training: the blocks that stay as they are, and the weights of all others.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use cameras::Size;
 use image::RgbImage;
@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     folding::{Convolutions, Folded},
-    network::{BLOCKS, Block, INPUT, Network, SHAPE_DIM, Taps},
+    network::{BLOCKS, INPUT, Network, Taps},
 };
 
 /// Name of the output.
@@ -38,28 +38,28 @@ impl Convolutions for Weights {
     }
 }
 
-/// Returns every convolution of the network.
+/// Returns every convolution that the network asks for.
 ///
 /// # Errors
 /// When one is missing or has another shape.
 pub(crate) fn all_weights(convolutions: &dyn Convolutions) -> Result<Weights, ModelError> {
-    let mut names = vec![("_conv_stem".to_owned(), "_bn0".to_owned(), [BLOCKS[0].channels_in, 3, 3, 3])];
-    names.extend(BLOCKS.iter().enumerate().flat_map(|(index, block)| of_block(index, block)));
-    names.push(("_conv_head".to_owned(), "_bn1".to_owned(), [SHAPE_DIM, BLOCKS[BLOCKS.len() - 1].channels_out, 1, 1]));
-    let folded =
-        names.into_iter().map(|(name, norm, dims)| Ok((name.clone(), convolutions.folded(&name, &norm, dims)?)));
-    folded.collect()
+    let recorder = Recorder { convolutions, asked_for: RefCell::default() };
+    Network::new(&recorder)?.whole(&mut Taps::default())?;
+    Ok(recorder.asked_for.into_inner())
 }
 
-/// Returns names, names of the batch norms and shapes of a block's convolutions.
-fn of_block(index: usize, block: &Block) -> Vec<(String, String, [usize; 4])> {
-    let conv =
-        |name: &str, norm: &str, dims| (format!("_blocks.{index}.{name}"), format!("_blocks.{index}.{norm}"), dims);
-    let inner = block.inner();
-    let expand = conv("_expand_conv", "_bn0", [inner, block.channels_in, 1, 1]);
-    let depthwise = conv("_depthwise_conv", "_bn1", [inner, 1, block.kernel, block.kernel]);
-    let project = conv("_project_conv", "_bn2", [block.channels_out, inner, 1, 1]);
-    if block.expansion == 1 { vec![depthwise, project] } else { vec![expand, depthwise, project] }
+/// Remembers what a network under construction asks for.
+struct Recorder<'a> {
+    convolutions: &'a dyn Convolutions,
+    asked_for: RefCell<Weights>,
+}
+
+impl Convolutions for Recorder<'_> {
+    fn folded(&self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError> {
+        let folded = self.convolutions.folded(conv, norm, dims)?;
+        self.asked_for.borrow_mut().insert(conv.to_owned(), folded.clone());
+        Ok(folded)
+    }
 }
 
 /// Maps of a batch of pictures, `[pictures, rows, cols, channels]`.

@@ -24,6 +24,11 @@ pub(crate) fn input_size(resolution_px: u32, frame: Size, magnification: f64) ->
     Size::new(side(frame.width_px), side(frame.height_px))
 }
 
+/// Returns the size that a frame is scaled to where it takes the resolution itself.
+pub(crate) fn own_input_size(resolution_px: u32, frame: Size) -> Size {
+    input_size(resolution_px, frame, magnification(resolution_px, area(frame)))
+}
+
 /// Returns the frame at another size, low-passed where it shrinks.
 pub(crate) fn scaled(frame: &Frame, size: Size) -> RgbImage {
     let picture = frame.to_rgb_image();

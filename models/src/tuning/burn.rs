@@ -9,6 +9,7 @@ use crate::{
     ModelError,
     burn_engine::layers::{read, tensor},
     encoder::{BLOCKS, Batch, Block, Folded, TEXTURE_BLOCK, Weights},
+    head::Linear,
     product::Matrix,
 };
 
@@ -22,8 +23,9 @@ const GRADIENT_NORM: f32 = 2.0;
 const EMA_DECAY: f32 = 0.98;
 /// Added to the root of the mean square of gradients, as `PyTorch` does.
 const EPSILON: f32 = 1e-8;
-/// What the names of the head's tensors start with.
-const HEAD: &str = "head.";
+/// Names of the head's tensors.
+const HEAD_WEIGHT: &str = "head.weight";
+const HEAD_BIAS: &str = "head.bias";
 
 /// Tensors of the trained part by name, `[inputs, outputs]` weights and `[1, outputs]` biases.
 type Tensors = BTreeMap<String, Tensor<2>>;
@@ -79,8 +81,7 @@ impl BurnTail {
             }
             tail.insert(format!("{name}.bias"), &Matrix::new(folded.bias.clone(), folded.bias.len()));
         }
-        tail.insert(format!("{HEAD}weight"), &Matrix::zeros(FEATURE_DIM, classes));
-        tail.insert(format!("{HEAD}bias"), &Matrix::zeros(1, classes));
+        tail.set_head(Linear { weights: Matrix::zeros(classes, FEATURE_DIM), bias: vec![0.0; classes] });
         tail
     }
 
@@ -125,7 +126,7 @@ impl BurnTail {
     }
 
     fn logits(features: Tensor<2>, tensors: &Tensors) -> Tensor<2> {
-        features.matmul(tensors["head.weight"].clone()) + tensors["head.bias"].clone()
+        features.matmul(tensors[HEAD_WEIGHT].clone()) + tensors[HEAD_BIAS].clone()
     }
 
     fn maps(&self, batch: Batch) -> Tensor<4> {
@@ -136,7 +137,7 @@ impl BurnTail {
     fn update(&mut self, gradients: &BTreeMap<String, Tensor<2>>, factor: f32, rates: [f64; 2]) {
         for (name, parameter) in &mut self.parameters {
             let Some(gradient) = gradients.get(name) else { continue };
-            let rate = rates[usize::from(name.starts_with(HEAD))];
+            let rate = rates[usize::from([HEAD_WEIGHT, HEAD_BIAS].contains(&name.as_str()))];
             let step = gradient.clone() * factor;
             let (value, state) = self.optimizer.step(rate, parameter.value.clone(), step, parameter.state.take());
             parameter.average = parameter.average.clone() * EMA_DECAY + value.clone() * (1.0 - EMA_DECAY);
@@ -171,11 +172,18 @@ impl Tail for BurnTail {
         Ok(Matrix::new(read(features, "computing features")?, FEATURE_DIM))
     }
 
+    fn head(&self) -> Result<Linear, ModelError> {
+        let average = |name: &str| matrix(&self.parameters[name].average);
+        Ok(Linear { weights: average(HEAD_WEIGHT)?.transposed(), bias: average(HEAD_BIAS)?.values().to_vec() })
+    }
+
+    fn set_head(&mut self, Linear { weights, bias }: Linear) {
+        self.insert(HEAD_WEIGHT.to_owned(), &weights.transposed());
+        let classes = bias.len();
+        self.insert(HEAD_BIAS.to_owned(), &Matrix::new(bias, classes));
+    }
+
     fn state(&self) -> Result<State, ModelError> {
-        let matrix = |tensor: &Tensor<2>| {
-            let cols = tensor.dims()[1];
-            Ok::<_, ModelError>(Matrix::new(read(tensor.clone(), "reading what was trained")?, cols))
-        };
         let trained = self.parameters.iter().map(|(name, Parameter { value, average, state })| {
             let moments = match state {
                 Some(AdamWState { momentum }) => Some([matrix(&momentum.moment_1)?, matrix(&momentum.moment_2)?]),
@@ -207,6 +215,12 @@ impl Tail for BurnTail {
         }
         Ok(())
     }
+}
+
+/// Returns what a tensor on the device holds.
+fn matrix(tensor: &Tensor<2>) -> Result<Matrix, ModelError> {
+    let cols = tensor.dims()[1];
+    Ok(Matrix::new(read(tensor.clone(), "reading what was trained")?, cols))
 }
 
 /// Returns the block of a convolution; the last convolution counts as one behind the last.

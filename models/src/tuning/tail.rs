@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{ModelError, encoder::Batch, product::Matrix};
+use crate::{ModelError, encoder::Batch, head::Linear, product::Matrix};
 
 /// What one step of training needs beside the maps.
 pub(crate) struct Lesson {
@@ -34,6 +34,12 @@ pub(crate) trait Tail: fmt::Debug {
 
     /// Returns the features `[pictures, 1952]` by the averaged weights.
     fn features(&self, batch: Batch) -> Result<Matrix, ModelError>;
+
+    /// Returns the head by the averaged weights, on features.
+    fn head(&self) -> Result<Linear, ModelError>;
+
+    /// Puts a head in place of the one that is there, as if no step had been taken.
+    fn set_head(&mut self, head: Linear);
 
     /// Returns everything that is trained.
     fn state(&self) -> Result<State, ModelError>;

@@ -18,7 +18,10 @@ use models::{
 };
 use serde::Serialize;
 
-use super::{ClassMeasures, Classified, HeadError, LeftOut, Part, Parts, Picture, Reason, features::in_picture, read};
+use super::{
+    ClassMeasures, Classified, HeadError, LeftOut, Part, Parts, Picture, Reason, features::in_picture, read,
+    training::write_texts,
+};
 use crate::{
     describe::Author,
     diagnosis::Glimpse,
@@ -141,7 +144,7 @@ pub fn evaluate_domain(
     let evaluation = examinee.summed((plan, part), &looked, (strangers, left_out))?;
     let path = plan.output.join("metrics.json");
     let text = serde_json::to_string_pretty(&evaluation).map_err(|error| HeadError::io(&path)(error.into()))?;
-    fs::write(&path, format!("{text}\n")).map_err(HeadError::io(&path))?;
+    write_texts(plan.output, [("metrics.json", text)])?;
     Ok(evaluation)
 }
 

@@ -120,6 +120,6 @@ impl<'a> Describer<'a> {
 }
 
 /// Returns the error with the picture that it arose at.
-pub(super) fn in_picture(error: &ModelError, path: &Path) -> HeadError {
+pub(crate) fn in_picture(error: &ModelError, path: &Path) -> HeadError {
     HeadError::unfit(path, "a picture that the encoder takes", error.to_string())
 }

@@ -128,7 +128,7 @@ fn fitted(
         licence: String::new(),
     };
     let values = described.into_iter().map(|described: Described| described.values).collect();
-    let learned = Learned::of(&head_plan, &parts, labels, values)?;
+    let learned = Learned::of(&head_plan, &parts, labels, &[values])?;
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
     Ok(Head::new(&learned.fit, origin(&head_plan, &parts, labels.to_vec(), encoder), digests)?)
 }

@@ -8,7 +8,7 @@ use cameras::natural_order;
 use models::hash::digest;
 use serde::Serialize;
 
-use super::{HeadError, Part, Picture};
+use super::{HeadError, HeadPlan, Part, Picture};
 
 /// Share of a class that is held out to choose penalty and temperature.
 const VALIDATION_SHARE: f64 = 0.2;
@@ -139,6 +139,22 @@ impl Parts {
                 Err(HeadError::unfit(root, format!("class folders of the head: {}", known.join(", ")), class))
             }
         }
+    }
+
+    /// Checks that there is a picture of each of `labels` to learn from and one to choose by, once those that cannot be read are left out.
+    ///
+    /// # Errors
+    /// When there is none; the class is named.
+    pub(crate) fn check_readable(&self, plan: &HeadPlan, labels: &[String]) -> Result<(), HeadError> {
+        if let Some(label) = labels.iter().find(|label| self.count_of(Part::Train, label) == 0) {
+            let expected = format!("a picture of class {label} to learn from that can be read");
+            return Err(HeadError::unfit(&plan.data, expected, "none"));
+        }
+        if self.count(Part::Validation) == 0 {
+            let place = plan.validation.as_ref().unwrap_or(&plan.data);
+            return Err(HeadError::unfit(place, "a picture to choose by that can be read", "none"));
+        }
+        Ok(())
     }
 
     /// Moves a fifth of each class from training to validation, one picture at least and one kept at least: a run of neighbours by name, which

@@ -11,7 +11,7 @@ use models::{
 use serde::Serialize;
 
 use super::{
-    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts,
+    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture,
     card::Card,
     charts::{ConfusionChart, LossChart, rendered},
     features::{Described, Describer, JOURNAL},
@@ -87,7 +87,7 @@ pub fn train(
     let mut parts = gathered.parts;
     let described = describer.describe_all(&mut parts, watch)?;
     let descriptions = described.into_iter().map(|described: Described| described.values).collect();
-    let learned = Learned::of(plan, &parts, &gathered.labels, descriptions)?;
+    let learned = Learned::of(plan, &parts, &gathered.labels, &[descriptions])?;
     let origin = origin(plan, &parts, gathered.labels, describer.encoder_identity());
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
     let head = Head::new(&learned.fit, origin, digests)?;
@@ -154,7 +154,7 @@ impl Gathered {
             pictures.retain(|picture| picture.part != Part::Validation);
             // What is there to measure with is not learned from, wherever it lies.
             let others = read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
-            pictures.extend(others.map(|picture| super::Picture { part: Part::Validation, ..picture }));
+            pictures.extend(others.map(|picture| Picture { part: Part::Validation, ..picture }));
         }
         let labels = classes(&pictures, Part::Train);
         if labels.len() < 2 {
@@ -183,61 +183,77 @@ impl Gathered {
     }
 }
 
+impl Gathered {
+    /// Returns the class of one of its pictures by its place among the labels.
+    pub(crate) fn class_of(&self, picture: &Picture) -> usize {
+        self.labels.iter().position(|label| *label == picture.class).unwrap_or_default()
+    }
+
+    /// Returns how many pictures of each class a part has.
+    pub(crate) fn counts(&self, part: Part) -> Vec<usize> {
+        counts(&self.parts, &self.labels, part)
+    }
+}
+
+fn counts(parts: &Parts, labels: &[String], part: Part) -> Vec<usize> {
+    labels.iter().map(|label| parts.count_of(part, label)).collect()
+}
+
 fn is_of(path: &Path, class: &str) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|folder| folder == class)
 }
 
 pub(super) fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {
-    let counts = |part| labels.iter().map(|label| parts.count_of(part, label)).collect();
     Origin {
         encoder,
         resolution_px: plan.resolution_px,
         seed: plan.seed,
         data: plan.data.display().to_string(),
         licence: plan.licence.clone(),
-        n_train: counts(Part::Train),
-        n_validation: counts(Part::Validation),
+        n_train: counts(parts, &labels, Part::Train),
+        n_validation: counts(parts, &labels, Part::Validation),
         labels,
     }
 }
 
 /// A fit, with the classes of the pictures that chose it.
-pub(super) struct Learned {
-    pub(super) fit: Fit,
+pub(crate) struct Learned {
+    pub(crate) fit: Fit,
     /// Classes of the validation part.
     truths: Vec<usize>,
 }
 
 impl Learned {
-    /// Fits to the pictures of `parts`, each with its description.
-    pub(super) fn of(
+    /// Fits to the pictures of `parts`. `views` hold a description of each, in their order: first as it is, which the validation part is judged
+    /// by, then otherwise, if at all.
+    ///
+    /// # Errors
+    /// When a class has no picture to learn from, there is none to choose by, or descriptions do not go together.
+    pub(crate) fn of(
         plan: &HeadPlan,
         parts: &Parts,
         labels: &[String],
-        descriptions: Vec<Vec<f32>>,
+        views: &[Vec<Vec<f32>>],
     ) -> Result<Self, HeadError> {
+        parts.check_readable(plan, labels)?;
         let (mut train, mut validation) = (Vec::new(), Vec::new());
-        for ((picture, _), description) in parts.pictures.iter().zip(descriptions) {
-            let class = labels.iter().position(|label| *label == picture.class);
-            let part = if picture.part == Part::Train { &mut train } else { &mut validation };
-            part.extend(class.map(|class| (description, class)));
-        }
-        for (class, label) in labels.iter().enumerate() {
-            if !train.iter().any(|(_, other)| *other == class) {
-                let expected = format!("a picture of class {label} to learn from that can be read");
-                return Err(HeadError::unfit(&plan.data, expected, "none"));
+        for (number, view) in views.iter().enumerate() {
+            for ((picture, _), description) in parts.pictures.iter().zip(view) {
+                let class = labels.iter().position(|label| *label == picture.class);
+                match picture.part {
+                    Part::Train => train.extend(class.map(|class| (description.clone(), class))),
+                    _ if number == 0 => validation.extend(class.map(|class| (description.clone(), class))),
+                    _ => {}
+                }
             }
         }
-        if validation.is_empty() {
-            let place = plan.validation.as_ref().unwrap_or(&plan.data);
-            return Err(HeadError::unfit(place, "a picture to choose by that can be read", "none"));
-        }
-        let fit = fit(&examples(&train)?, &examples(&validation)?, labels.len())?;
-        Ok(Self { fit, truths: validation.into_iter().map(|(_, class)| class).collect() })
+        let (validation, truths) = examples(validation)?;
+        let fit = fit(&examples(train)?.0, &validation, labels.len())?;
+        Ok(Self { fit, truths })
     }
 
     /// Returns how well the validation part was named before the head was fitted to it as well.
-    fn measured(&self, labels: &[String]) -> ClassMeasures {
+    pub(crate) fn measured(&self, labels: &[String]) -> ClassMeasures {
         let unseen = self.truths.iter().zip(self.fit.unseen());
         let classified: Vec<Classified> =
             unseen.map(|(&truth, probabilities)| Classified { truth, probabilities: probabilities.clone() }).collect();
@@ -245,9 +261,25 @@ impl Learned {
     }
 }
 
-fn examples(pictures: &[(Vec<f32>, usize)]) -> Result<Examples, HeadError> {
-    let (descriptions, labels): (Vec<Vec<f32>>, Vec<usize>) = pictures.iter().cloned().unzip();
-    Ok(Examples::new(&descriptions, labels)?)
+/// Returns the examples, and their classes once more.
+fn examples(pictures: Vec<(Vec<f32>, usize)>) -> Result<(Examples, Vec<usize>), HeadError> {
+    let (descriptions, labels): (Vec<Vec<f32>>, Vec<usize>) = pictures.into_iter().unzip();
+    Ok((Examples::new(&descriptions, labels.clone())?, labels))
+}
+
+/// Writes texts to files of these names in `folder`, each with one line feed at its end.
+///
+/// # Errors
+/// When one cannot be written; it is named.
+pub(crate) fn write_texts<'a>(
+    folder: &Path,
+    files: impl IntoIterator<Item = (&'a str, String)>,
+) -> Result<(), HeadError> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
+    }
+    Ok(())
 }
 
 /// Writes everything, the head last: where it is, all is. Returns what is said about it, with its hash.
@@ -263,10 +295,7 @@ fn write(folder: &Path, head: &Head, mut trained: Trained) -> Result<Trained, He
         ("loss.svg", rendered("loss.svg", &LossChart::of(&trained.curve))?),
         ("MODEL_CARD.md", rendered("MODEL_CARD.md", &Card::of(&trained))?),
     ];
-    for (name, text) in files {
-        let path = folder.join(name);
-        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
-    }
+    write_texts(folder, files)?;
     let path = folder.join(HEAD_FILE);
     fs::rename(&partial, &path).map_err(HeadError::io(&path))?;
     Ok(trained)

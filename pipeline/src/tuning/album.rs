@@ -44,16 +44,15 @@ impl Album {
     ) -> Result<Self, HeadError> {
         let input = input_size(plan.resolution_px, common_size(gathered, &plan.data)?)?;
         let input_px = [input.width_px, input.height_px];
-        let cached_px = input_px.map(|side| (f64::from(side) * MARGIN).round() as u32);
+        let cached_px = with_margin(input_px);
         let [train, plain, validation] = [(); 3].map(|()| Pages::default());
         let mut album = Self { input_px, train, plain, validation };
         let pictures = std::mem::take(&mut gathered.parts.pictures);
         let total = pictures.len();
         for (done, (picture, digest)) in pictures.into_iter().enumerate() {
-            let label = gathered.labels.iter().position(|label| *label == picture.class);
             match decode_file(&picture.path, id()) {
                 Ok(frame) => {
-                    album.add(&frame, picture.part, label.unwrap_or_default(), cached_px);
+                    album.add(&frame, picture.part, gathered.class_of(&picture), cached_px);
                     gathered.parts.pictures.push((picture, digest));
                 }
                 Err(error) => {
@@ -63,7 +62,7 @@ impl Album {
             }
             watch(Progress::Reading(done + 1, total));
         }
-        album.check(gathered, &plan.data)?;
+        gathered.parts.check_readable(plan, &gathered.labels)?;
         Ok(album)
     }
 
@@ -78,22 +77,6 @@ impl Album {
         }
     }
 
-    fn check(&self, gathered: &Gathered, data: &Path) -> Result<(), HeadError> {
-        let unfit = |expected: String| {
-            let left_out = gathered.parts.left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
-            Err(HeadError::unfit(data, expected, left_out))
-        };
-        for (class, label) in gathered.labels.iter().enumerate() {
-            if !self.train.labels.contains(&class) {
-                return unfit(format!("a picture of class {label} to learn from that can be read"));
-            }
-        }
-        if self.validation.labels.is_empty() {
-            return unfit("a picture to choose by that can be read".to_owned());
-        }
-        Ok(())
-    }
-
     /// Returns how many batches of about [`BATCH_PICTURES`] an epoch has.
     pub(super) fn steps_per_epoch(&self) -> usize {
         self.draws().div_ceil(BATCH_PICTURES)
@@ -106,6 +89,11 @@ impl Album {
         let wanted = self.train.labels.len().max(LEAST_STEPS * BATCH_PICTURES);
         wanted.div_ceil(classes) * classes
     }
+}
+
+/// Returns the size that augmentation cuts from where the network sees `input_px`.
+pub(super) fn with_margin(input_px: [u32; 2]) -> [u32; 2] {
+    input_px.map(|side| (f64::from(side) * MARGIN).round() as u32)
 }
 
 /// Returns what frames of a training are called.

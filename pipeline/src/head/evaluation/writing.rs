@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufWriter, Write as _},
     path::Path,
 };
@@ -8,7 +8,7 @@ use super::{Prediction, Summed};
 use crate::{
     csv,
     eval::output::{PREDICTIONS, TABLE},
-    head::{HeadError, charts::rendered, page::HeadPage},
+    head::{HeadError, charts::rendered, page::HeadPage, training::write_texts},
 };
 
 /// Writes the files of an evaluation.
@@ -20,11 +20,7 @@ pub(in crate::head) fn write(output: &Path, Summed { summary, predictions }: &Su
     let page = rendered("report.html", &HeadPage::of(summary, predictions)?)?;
     let path = output.join("metrics.json");
     let text = serde_json::to_string_pretty(summary).map_err(|error| HeadError::io(&path)(error.into()))?;
-    for (name, text) in [("report.html", page), ("metrics.json", text)] {
-        let path = output.join(name);
-        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
-    }
-    Ok(())
+    write_texts(output, [("report.html", page), ("metrics.json", text)])
 }
 
 fn write_predictions(path: &Path, predictions: &[&Prediction]) -> Result<(), HeadError> {
