@@ -11,7 +11,7 @@ use models::{
 };
 use pipeline::{
     describe::{Describer, ModelAuthor},
-    findings::findings,
+    findings::{Marked, findings},
     knowledge::{Crops, Knowledge},
     stage::{Describe as _, Suspect},
 };
@@ -82,8 +82,8 @@ fn describe(group: &mut BenchmarkGroup<'_, WallTime>, model: LanguageModel) -> a
     let knowledge = Knowledge::embedded()?;
     let frame = golden(0, SIDE_PX);
     let readings: Vec<_> = (0..SUSPECTS).map(reading).collect();
-    let found: Vec<_> =
-        readings.iter().map(|reading| findings(reading, (frame.size(), None), Some(&knowledge))).collect();
+    let found = |reading| findings(Marked::by_gate(reading, frame.size(), None), Some(&knowledge));
+    let found: Vec<_> = readings.iter().map(found).collect();
     let mut describer =
         Describer::new((Knowledge::embedded()?, Crops::embedded()?), Some(Box::new(ModelAuthor::new(model))));
     let suspects: Vec<_> =

@@ -160,13 +160,14 @@ impl Gate for Bank {
             found: "none".to_owned(),
         })?;
         let (scoring, placing) = self.heat(features)?;
-        let (score, heat_threshold) = (scoring.score(), self.heat_calibration.threshold());
+        let score = scoring.score();
+        let heat_map = placing.into_heat_map(self.heat_calibration.threshold());
         Ok(GateReading {
             score,
             threshold: self.calibration.threshold(),
             p_value: Some(self.calibration.p_value(score)),
-            regions: heat::regions(&placing, heat_threshold, frame.size()),
-            heat_map: placing.into_heat_map(heat_threshold),
+            regions: heat_map.regions(frame.size()),
+            heat_map,
         })
     }
 

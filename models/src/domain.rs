@@ -8,6 +8,7 @@ mod embedded;
 mod file;
 mod learning;
 mod novelty;
+mod place;
 mod speech;
 
 use std::{path::Path, sync::Arc};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ModelError,
     decoder::Adapter,
-    encoder::{Connector, EncoderConfig, Eyes, Weights},
+    encoder::{Connector, EncoderConfig, Eyes, Readers, Weights},
     error::check_finite,
     head::{Linear, log_softmax, most_likely},
     ort_engine::{OrtEngine, SessionConfig},
@@ -180,10 +181,11 @@ impl Domain {
     pub fn eyes(&self, engine: &OrtEngine, published: &Path, session: SessionConfig) -> Result<Eyes, ModelError> {
         let config = EncoderConfig { resolution_px: self.resolution_px, session };
         let connector = self.tongue.as_ref().map(|tongue| &tongue.connector);
+        let readers = Readers { connector, head: Some(&self.head) };
         if self.sees_by_published_weights() {
-            return Eyes::open_published(engine, published, connector, config);
+            return Eyes::open_published(engine, published, readers, config);
         }
-        Eyes::open(engine, &self.convolutions, connector, config)
+        Eyes::open(engine, &self.convolutions, readers, config)
     }
 
     /// Returns what the head says of a frame whose [`crate::Sight::description`] this is.

@@ -33,6 +33,7 @@ pub(crate) use folding::Published;
 pub(crate) use front::{Batch, Front, Weights, all_weights};
 pub(crate) use network::{BLOCKS, Block, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM};
 use scaling::area;
+pub(crate) use sight::Readers;
 pub use sight::{CELL_DIM, Connector, DESCRIPTION_DIM};
 
 /// Sides of the network's input are multiples of this: then every stride divides them and padding is that of training.

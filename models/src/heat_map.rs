@@ -1,3 +1,5 @@
+mod regions;
+
 use cameras::Size;
 
 /// How strange each cell of a frame looks, on a grid that covers the whole frame.

@@ -22,7 +22,7 @@ use crate::{
     ModelError,
     burn_engine::BurnDevice,
     encoder::{
-        EncoderConfig, Eyes, Front, Published, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Weights, all_weights,
+        EncoderConfig, Eyes, Front, Published, Readers, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Weights, all_weights,
         check_resolution, scaling,
     },
     error::check_finite,
@@ -276,7 +276,7 @@ impl Tuned {
     /// # Errors
     /// When the resolution is out of range or ONNX Runtime refuses.
     pub fn eyes(&self, engine: &OrtEngine, config: EncoderConfig) -> Result<Eyes, ModelError> {
-        Eyes::open(engine, &self.weights, None, config)
+        Eyes::open(engine, &self.weights, Readers::default(), config)
     }
 }
 

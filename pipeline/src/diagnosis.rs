@@ -98,9 +98,10 @@ impl DomainEyes {
         let sight = self.eyes.see(frame)?;
         let opinion = self.domain.judge(&sight.description)?;
         let diagnosis = diagnosis(&self.domain, &opinion);
+        let place = if diagnosis.is_good { None } else { self.domain.place(&sight, opinion.best()) };
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
-        Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse }))
+        Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse, place }))
     }
 }
 
@@ -245,7 +246,7 @@ impl Diagnose for OwnHead {
             familiarity: None,
             language_model: None,
         };
-        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None })
+        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None })
     }
 }
 

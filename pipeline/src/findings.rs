@@ -1,10 +1,10 @@
-//! From the regions that a gate found to the defects that a report names.
+//! From the regions that a gate or trained eyes found to the defects that a report names.
 
 use cameras::{Rect, Size};
 use models::{GateReading, Region};
 
 use crate::{
-    report::{Defect, Disposition, Severity},
+    report::{Defect, Diagnosis, Disposition, Severity},
     stage::{Catalogue, KnownDefect},
 };
 
@@ -20,31 +20,46 @@ pub struct Findings {
     pub proposed: Option<Disposition>,
 }
 
-/// Returns what `reading` found in a frame of this size, with names, severity and proposals from `catalogue`. Regions that the gate
-/// has no name for get that of `code`, where trained eyes have named the part.
-pub fn findings(
-    reading: &GateReading,
-    (size, code): (Size, Option<&str>),
-    catalogue: Option<&dyn Catalogue>,
-) -> Findings {
+/// Regions of a frame that are worth a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    /// Strongest first.
+    pub regions: &'a [Region],
+    /// The heat from which a cell counts as strange.
+    pub threshold: f32,
+    /// Of the frame.
+    pub size: Size,
+    /// What trained eyes call what the gate has no name for.
+    pub name: Option<&'a Diagnosis>,
+}
+
+impl<'a> Marked<'a> {
+    /// Returns the regions that a gate found in a frame of this size; see [`Self::name`].
+    pub fn by_gate(reading: &'a GateReading, size: Size, name: Option<&'a Diagnosis>) -> Self {
+        Self { regions: &reading.regions, threshold: reading.heat_map.threshold, size, name }
+    }
+}
+
+/// Returns the regions as defects, with names, severity and proposals from `catalogue`.
+pub fn findings(marked: Marked<'_>, catalogue: Option<&dyn Catalogue>) -> Findings {
     let mut findings = Findings::default();
     let mut worst = 0;
-    for region in &reading.regions {
-        let region = &Region { code: region.code.clone().or_else(|| code.map(str::to_owned)), ..region.clone() };
-        let known = known(region, catalogue);
+    for region in marked.regions {
+        let code = region.code.clone().or_else(|| marked.name.map(Diagnosis::code_or_finding));
+        let code = code.unwrap_or_else(|| UNKNOWN_ANOMALY.to_owned());
+        let known = known(&code, region.rect, catalogue);
         let rank = rank(known.severity);
         if rank > worst && known.disposition.is_some() {
             worst = rank;
             findings.proposed = known.disposition;
         }
-        findings.defects.push(defect(region, known, reading.heat_map.threshold, size));
+        findings.defects.push(defect(code, known, region, marked));
     }
     findings
 }
 
-fn known(region: &Region, catalogue: Option<&dyn Catalogue>) -> KnownDefect {
-    let code = region.code.as_deref().unwrap_or(UNKNOWN_ANOMALY);
-    let known = catalogue.and_then(|catalogue| catalogue.look_up(code, region.rect));
+fn known(code: &str, rect: Rect, catalogue: Option<&dyn Catalogue>) -> KnownDefect {
+    let known = catalogue.and_then(|catalogue| catalogue.look_up(code, rect));
     known.unwrap_or_else(|| KnownDefect {
         label: code.replace('_', " "),
         severity: Severity::Unknown,
@@ -61,17 +76,17 @@ const fn rank(severity: Severity) -> u8 {
     }
 }
 
-fn defect(region: &Region, known: KnownDefect, threshold: f32, size: Size) -> Defect {
-    let strength = f64::from(region.score) / f64::from(threshold);
+fn defect(code: String, known: KnownDefect, region: &Region, marked: Marked<'_>) -> Defect {
+    let strength = f64::from(region.score) / f64::from(marked.threshold);
     Defect {
-        code: region.code.clone().unwrap_or_else(|| UNKNOWN_ANOMALY.to_owned()),
+        code,
         label: known.label,
         severity: known.severity,
         // A threshold of zero means that anything at all is strange.
         strength: if strength.is_finite() { strength } else { f64::from(f32::MAX) },
         bbox: region.rect,
         area_px: region.area_px,
-        zone: zone(region.rect, size).to_owned(),
+        zone: zone(region.rect, marked.size).to_owned(),
     }
 }
 
@@ -92,8 +107,6 @@ pub fn zone(rect: Rect, size: Size) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use models::HeatMap;
-
     use super::*;
 
     struct Steel;
@@ -114,27 +127,57 @@ mod tests {
         Region { rect, score: 3.0, area_px: 60, code: code.map(str::to_owned) }
     }
 
-    fn reading(regions: Vec<Region>, threshold: f32) -> GateReading {
-        let heat_map = HeatMap { size: Size::new(0, 0), values: Vec::new(), threshold };
-        GateReading { score: 3.0, threshold: 1.0, p_value: None, heat_map, regions }
+    fn marked(regions: &[Region], threshold: f32) -> Marked<'_> {
+        Marked { regions, threshold, size: Size::new(100, 100), name: None }
+    }
+
+    fn names(findings: &Findings) -> Vec<[&str; 2]> {
+        findings.defects.iter().map(|defect| [defect.code.as_str(), defect.label.as_str()]).collect()
     }
 
     #[test]
     fn names_defects_and_proposes_for_the_worst() {
-        let reading = reading(vec![region(Some("stain"), 0), region(Some("crack"), 45), region(None, 90)], 1.5);
-        let findings = findings(&reading, (Size::new(100, 100), None), Some(&Steel));
+        let regions = [region(Some("stain"), 0), region(Some("crack"), 45), region(None, 90)];
+        let findings = findings(marked(&regions, 1.5), Some(&Steel));
         assert_eq!(findings.proposed, Some(Disposition::Scrap));
-        let names: Vec<_> =
-            findings.defects.iter().map(|defect| (defect.code.as_str(), defect.label.as_str())).collect();
-        assert_eq!(names, [("stain", "a stain"), ("crack", "a crack"), ("unknown_anomaly", "unknown anomaly")]);
+        assert_eq!(
+            names(&findings),
+            [["stain", "a stain"], ["crack", "a crack"], ["unknown_anomaly", "unknown anomaly"]]
+        );
         let zones: Vec<_> = findings.defects.iter().map(|defect| defect.zone.as_str()).collect();
         assert_eq!(zones, ["top left", "top", "top right"]);
         assert!((findings.defects[0].strength - 2.0).abs() < 1e-9);
     }
 
+    fn diagnosed(finding: &str) -> Diagnosis {
+        Diagnosis {
+            by: "steel".to_owned(),
+            subject: None,
+            finding: finding.to_owned(),
+            code: None,
+            is_good: false,
+            probability: 0.9,
+            alternatives: Vec::new(),
+            familiarity: None,
+            language_model: None,
+        }
+    }
+
+    #[test]
+    fn what_the_gate_cannot_name_is_called_as_trained_eyes_call_it() {
+        let named = |code: Option<&str>, finding: &str| {
+            let name = Diagnosis { code: code.map(str::to_owned), ..diagnosed(finding) };
+            let regions = [region(Some("stain"), 0), region(None, 45)];
+            let found = findings(Marked { name: Some(&name), ..marked(&regions, 1.0) }, Some(&Steel));
+            names(&found).into_iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(named(Some("crack"), "long crack"), ["stain", "a stain", "crack", "a crack"]);
+        assert_eq!(named(None, "leaf rust"), ["stain", "a stain", "leaf_rust", "leaf rust"]);
+    }
+
     #[test]
     fn strength_stays_a_number() {
-        let findings = findings(&reading(vec![region(None, 0)], 0.0), (Size::new(100, 100), None), None);
+        let findings = findings(marked(&[region(None, 0)], 0.0), None);
         assert!(findings.defects[0].strength.is_finite());
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use cameras::{BrokenFrame, CameraError, Frame, FrameId, Size};
 use jiff::Timestamp;
-use models::GateReading;
+use models::{GateReading, HeatMap};
 
 use crate::{
     findings::Findings,
@@ -201,6 +201,13 @@ impl Inspection {
         let sure_from = self.captured.station.policy.sure_from;
         let diagnosis = &self.recognised()?.diagnosis;
         (!diagnosis.is_good && diagnosis.probability >= sure_from).then_some(diagnosis)
+    }
+
+    /// Returns where the gate found the frame strange; where it did not, where trained eyes see what is the matter, if that stands.
+    pub(crate) fn heat_map(&self) -> Option<&HeatMap> {
+        let measured = self.reading.as_ref().map(|reading| &reading.heat_map);
+        let seen = self.trouble().and(self.seen.as_ref()).and_then(|seen| seen.place.as_ref());
+        if self.is_suspect() { measured } else { seen.or(measured) }
     }
 
     pub(crate) fn quarantine(&mut self, stage: &'static str, error: &dyn std::error::Error) {

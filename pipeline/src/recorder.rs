@@ -258,10 +258,10 @@ impl SharedRecorder {
 
 impl Record for SharedRecorder {
     fn record(&mut self, recording: Recording<'_>) -> Result<Report, StageError> {
-        let Recording { mut report, frame, reading } = recording;
+        let Recording { mut report, frame, heat_map } = recording;
         let path = report.source.path.clone();
         let picture = match (frame, &path) {
-            (Some(frame), _) => Picture::Frame { frame, heat_map: reading.map(|reading| &reading.heat_map) },
+            (Some(frame), _) => Picture::Frame { frame, heat_map },
             (None, Some(path)) => Picture::Undecoded(Path::new(path)),
             (None, None) => Picture::None,
         };

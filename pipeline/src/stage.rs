@@ -9,7 +9,7 @@ use std::{
 };
 
 use cameras::{Frame, Rect};
-use models::{Features, GateReading};
+use models::{Features, GateReading, HeatMap};
 
 use crate::{
     diagnosis::Glimpse,
@@ -56,6 +56,8 @@ pub struct Seen {
     pub judges: bool,
     /// What a language model needs to look, too.
     pub glimpse: Option<Glimpse>,
+    /// Where they see what is the matter; `None` where nothing is, or they cannot tell.
+    pub place: Option<HeatMap>,
 }
 
 /// Trained eyes: name what a frame shows.
@@ -123,8 +125,8 @@ pub struct Recording<'a> {
     pub report: Report,
     /// The picture as it was judged; `None` when it could not be read.
     pub frame: Option<&'a Frame>,
-    /// What the gate measured, heat map included.
-    pub reading: Option<&'a GateReading>,
+    /// Where it looks strange, or where trained eyes see what is the matter.
+    pub heat_map: Option<&'a HeatMap>,
 }
 
 /// Stores reports.

@@ -11,11 +11,11 @@ use crate::{
 };
 
 use super::{
-    Connector, EncoderConfig, check_resolution, feature_map,
+    EncoderConfig, check_resolution, feature_map,
     folding::{Convolutions, Published},
     network::INPUT,
     scaling::{own_input_size, scaled},
-    sight,
+    sight::{self, Readers},
 };
 
 /// What the whole network sees of one frame.
@@ -27,6 +27,9 @@ pub struct Sight {
     pub cells: FeatureMap,
     /// `[rows * cols, hidden]`: the cells as a language model reads them; empty without a connector.
     pub tokens: Vec<f32>,
+    /// `[2 * rows, 2 * cols, labels]`, one cell for 16 x 16 pixels of input: what each adds to each logit of the eyes' head, whose
+    /// mean over all cells is the logit less its bias. `None` of eyes without a head.
+    pub activations: Option<FeatureMap>,
 }
 
 /// The whole vision network of one domain, for its head and its language adapter. Owned by one thread.
@@ -35,6 +38,7 @@ pub struct Eyes {
     session: Session,
     resolution_px: u32,
     has_tokens: bool,
+    has_activations: bool,
 }
 
 impl Eyes {
@@ -45,12 +49,13 @@ impl Eyes {
     pub(crate) fn open(
         engine: &OrtEngine,
         weights: &dyn Convolutions,
-        connector: Option<&Connector>,
+        readers: Readers<'_>,
         config: EncoderConfig,
     ) -> Result<Self, ModelError> {
         check_resolution(config.resolution_px)?;
-        let session = engine.session_from_bytes(&sight::build(weights, connector)?, config.session)?;
-        Ok(Self { session, resolution_px: config.resolution_px, has_tokens: connector.is_some() })
+        let session = engine.session_from_bytes(&sight::build(weights, readers)?, config.session)?;
+        let (has_tokens, has_activations) = (readers.connector.is_some(), readers.head.is_some());
+        Ok(Self { session, resolution_px: config.resolution_px, has_tokens, has_activations })
     }
 
     /// Returns the network with the published weights in the file `weights`.
@@ -60,11 +65,11 @@ impl Eyes {
     pub(crate) fn open_published(
         engine: &OrtEngine,
         weights: &Path,
-        connector: Option<&Connector>,
+        readers: Readers<'_>,
         config: EncoderConfig,
     ) -> Result<Self, ModelError> {
         let state = torch_pickle::read(weights)?;
-        Self::open(engine, &Published { state: &state, path: weights }, connector, config)
+        Self::open(engine, &Published { state: &state, path: weights }, readers, config)
     }
 
     /// Returns the size that a frame is scaled to: about the resolution squared, its aspect kept, in steps of 32 pixels.
@@ -90,6 +95,10 @@ impl Eyes {
         let (shape, cells) = output(sight::CELLS)?;
         let tokens = if self.has_tokens { output(sight::TOKENS)?.1.to_vec() } else { Vec::new() };
         let description = output(sight::DESCRIPTION)?.1.to_vec();
-        Ok(Sight { description, cells: feature_map(shape, cells)?, tokens })
+        let activations = self.has_activations.then(|| {
+            let (shape, values) = output(sight::ACTIVATIONS)?;
+            feature_map(shape, values)
+        });
+        Ok(Sight { description, cells: feature_map(shape, cells)?, tokens, activations: activations.transpose()? })
     }
 }

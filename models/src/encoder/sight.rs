@@ -2,7 +2,8 @@
 
 use crate::{
     ModelError,
-    onnx::{Dim, Element, GraphBuilder, Node},
+    head::Linear,
+    onnx::{Dim, Element, Node},
 };
 
 use super::{
@@ -10,12 +11,16 @@ use super::{
     network::{Network, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Taps},
 };
 
+mod activation;
+
 /// Sides of a cell of the coarsest map, in cells of the texture map.
 const SHUFFLE: usize = 2;
 /// Numbers that describe one cell of sight: four cells of texture and one of shape.
 pub const CELL_DIM: usize = SHUFFLE * SHUFFLE * TEXTURE_DIM + SHAPE_DIM;
 
-/// Channels of the maps that describe a frame, see [`described`].
+/// Channels of the maps that describe a frame, and what pixels of input a side of their cells covers; see [`described`].
+const DESCRIBED: [(usize, usize); 7] =
+    [(144, 4), (240, 8), (40, 8), (80, 16), (112, 16), (TEXTURE_DIM, 16), (SHAPE_DIM, 32)];
 const DESCRIBED_CHANNELS: usize = 144 + 240 + 40 + 80 + 112 + TEXTURE_DIM + SHAPE_DIM;
 /// Numbers that describe a frame: of each of those channels the mean and the deviation.
 pub const DESCRIPTION_DIM: usize = 2 * DESCRIBED_CHANNELS;
@@ -24,6 +29,7 @@ pub const DESCRIPTION_DIM: usize = 2 * DESCRIBED_CHANNELS;
 pub(super) const DESCRIPTION: &str = "description";
 pub(super) const CELLS: &str = "cells";
 pub(super) const TOKENS: &str = "tokens";
+pub(super) const ACTIVATIONS: &str = "activations";
 
 /// A linear layer from the cells of sight to the embeddings of a language model.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,9 +40,18 @@ pub struct Connector {
     pub bias: Vec<f32>,
 }
 
-/// Returns the graph from bytes to a description `[1, 5136]`, cells `[1, rows, cols, 3968]`, and tokens `[1, rows, cols, hidden]` where
-/// there is a connector.
-pub(super) fn build(weights: &dyn Convolutions, connector: Option<&Connector>) -> Result<Vec<u8>, ModelError> {
+/// Who reads what eyes see, beside whoever reads descriptions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Readers<'a> {
+    /// To a language model.
+    pub(crate) connector: Option<&'a Connector>,
+    /// A head on the description, `[labels, 5136]`, of which is asked where it sees what it names.
+    pub(crate) head: Option<&'a Linear>,
+}
+
+/// Returns the graph from bytes to a description `[1, 5136]`, cells `[1, rows, cols, 3968]`, tokens `[1, rows, cols, hidden]` where there
+/// is a connector, and activations `[1, 2 * rows, 2 * cols, labels]` where there is a head.
+pub(super) fn build(weights: &dyn Convolutions, readers: Readers<'_>) -> Result<Vec<u8>, ModelError> {
     let mut network = Network::new(weights)?;
     let mut taps = Taps::default();
     let shape = network.whole(&mut taps)?;
@@ -49,8 +64,12 @@ pub(super) fn build(weights: &dyn Convolutions, connector: Option<&Connector>) -
     network.graph.node(Node::new("Transpose", &["joined"], &[CELLS]).ints("perm", &[0, 2, 3, 1]));
     let dims = |dim| [Dim::Fixed(1), Dim::Named("rows"), Dim::Named("cols"), Dim::Fixed(dim)];
     network.graph.output(CELLS, Element::F32, &dims(CELL_DIM));
-    describe(&mut network, &described(&taps, &shape))?;
-    if let Some(Connector { weight, bias }) = connector {
+    let maps = described(&taps, &shape);
+    describe(&mut network, &maps)?;
+    if let Some(head) = readers.head {
+        activation::activate(&mut network.graph, &maps, head)?;
+    }
+    if let Some(Connector { weight, bias }) = readers.connector {
         let hidden = bias.len();
         network.graph.constant_f32("connector.weight", &[CELL_DIM, hidden], &transposed(weight))?;
         network.graph.constant_f32("connector.bias", &[hidden], bias)?;
@@ -71,24 +90,22 @@ fn described<'a>(taps: &'a Taps, shape: &'a str) -> [&'a str; 7] {
 fn describe(network: &mut Network<'_>, maps: &[&str]) -> Result<(), ModelError> {
     let graph = &mut network.graph;
     graph.constant_i64("cells.axes", &[2], &[2, 3])?;
-    let mean = |graph: &mut GraphBuilder, of: &str| {
-        let name = format!("{of}.mean");
-        graph.node(Node::new("ReduceMean", &[of, "cells.axes"], &[name.as_str()]).int("keepdims", 0));
-        name
-    };
     let (mut means, mut deviations) = (Vec::new(), Vec::new());
     for map in maps {
-        let [square, mean_square, variance, above, deviation] =
-            ["square", "mean_square", "variance", "above", "deviation"].map(|part| format!("{map}.{part}"));
-        let average = mean(graph, map);
+        let [mean, square, mean_square, square_mean, variance, above, deviation] =
+            ["mean", "square", "mean_square", "square_mean", "variance", "above", "deviation"]
+                .map(|part| format!("{map}.{part}"));
+        graph.node(Node::new("ReduceMean", &[*map, "cells.axes"], &[mean.as_str()]).int("keepdims", 0));
         graph.node(Node::new("Mul", &[*map, map], &[square.as_str()]));
-        let average_square = mean(graph, &square);
-        graph.node(Node::new("Mul", &[average.as_str(), &average], &[mean_square.as_str()]));
-        graph.node(Node::new("Sub", &[average_square, mean_square], &[variance.as_str()]));
+        graph.node(
+            Node::new("ReduceMean", &[square.as_str(), "cells.axes"], &[mean_square.as_str()]).int("keepdims", 0),
+        );
+        graph.node(Node::new("Mul", &[mean.as_str(), &mean], &[square_mean.as_str()]));
+        graph.node(Node::new("Sub", &[mean_square, square_mean], &[variance.as_str()]));
         // Rounding makes the variance of a channel that never changes less than nothing.
         graph.node(Node::new("Relu", &[variance], &[above.as_str()]));
         graph.node(Node::new("Sqrt", &[above], &[deviation.as_str()]));
-        means.push(average);
+        means.push(mean);
         deviations.push(deviation);
     }
     means.extend(deviations);

@@ -6,6 +6,8 @@ use crate::{
     bank::{BankOptions, Enrolment, Surface},
     bundle::{Bundle, Role},
     cache::Cache,
+    head::Linear,
+    product::Matrix,
 };
 
 /// Returns the encoder where the cache holds its files; prints why not otherwise.
@@ -90,22 +92,45 @@ fn features_are_those_of_the_reference() {
     }
 }
 
-/// Expectations as above, from the recipe that trains domains.
-#[test]
-fn eyes_see_what_the_recipe_sees() {
+/// Returns published eyes for those readers where the cache holds their files; prints why not otherwise.
+fn eyes(readers: Readers<'_>) -> Option<Eyes> {
     let opened = (|| {
         let (bundle, cache) = (Bundle::embedded()?, Cache::locate()?);
         let engine = OrtEngine::load(&cache.require(&bundle, Role::RuntimeLibrary)?)?;
         let weights = cache.require(&bundle, Role::EncoderWeights)?;
         let config = EncoderConfig { resolution_px: 111, ..EncoderConfig::default() };
-        let connector = Connector { weight: vec![0.5; 2 * CELL_DIM], bias: vec![0.0, 1.0] };
-        Eyes::open_published(&engine, &weights, Some(&connector), config)
+        Eyes::open_published(&engine, &weights, readers, config)
     })();
     #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     if let Err(error) = &opened {
         eprintln!("skipped: {error}");
     }
-    let Ok(mut eyes) = opened else { return };
+    opened.ok()
+}
+
+#[test]
+fn what_the_cells_add_to_a_logit_is_all_of_it() {
+    let weights: Vec<f32> = (0..2 * DESCRIPTION_DIM).map(|i| ((i * 37) % 199) as f32 / 99.5 - 1.0).collect();
+    let head = Linear { weights: Matrix::new(weights, DESCRIPTION_DIM), bias: vec![0.25, -1.0] };
+    let Some(mut eyes) = eyes(Readers { connector: None, head: Some(&head) }) else { return };
+    let Sight { description, activations, .. } = eyes.see(&pattern(0)).unwrap();
+    let FeatureMap { rows, cols, dim, values } = activations.unwrap();
+    assert_eq!([rows, cols, dim], [6, 8, 2]);
+    let logits = head.logits(&Matrix::new(description, DESCRIPTION_DIM));
+    for (label, (logit, bias)) in logits.row(0).iter().zip(&head.bias).enumerate() {
+        let cells = values.chunks_exact(2).map(|cell| f64::from(cell[label]));
+        let mean = cells.sum::<f64>() / (rows * cols) as f64;
+        assert!((mean - f64::from(logit - bias)).abs() < 2e-3, "{mean} {}", logit - bias);
+    }
+    let spread = values.iter().fold(0.0_f32, |most, value| most.max((value - values[0]).abs()));
+    assert!(spread > 1.0, "every cell adds the same: {spread}");
+}
+
+/// Expectations as above, from the recipe that trains domains.
+#[test]
+fn eyes_see_what_the_recipe_sees() {
+    let connector = Connector { weight: vec![0.5; 2 * CELL_DIM], bias: vec![0.0, 1.0] };
+    let Some(mut eyes) = eyes(Readers { connector: Some(&connector), head: None }) else { return };
     let sight = eyes.see(&pattern(0)).unwrap();
     assert_eq!([sight.cells.rows, sight.cells.cols, sight.cells.dim], [3, 4, CELL_DIM]);
     let description = [200.4277, -43.8509, 68.8428, 221.0385, 15.7133, 241.874, -136.9854, -56.1125];

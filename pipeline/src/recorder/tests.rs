@@ -126,7 +126,7 @@ fn the_record_stage_and_the_owner_share_a_recorder() {
     let recordings =
         [(unread, None, "application/octet-stream"), (new_report(Verdict::Pass), Some(&frame), "image/png")];
     for (seq, (report, frame, mime)) in recordings.into_iter().enumerate() {
-        let stored = stage.record(Recording { report, frame, reading: None }).unwrap();
+        let stored = stage.record(Recording { report, frame, heat_map: None }).unwrap();
         assert_eq!((stored.seq, stored.evidence[0].mime.as_str()), (seq as u64, mime));
     }
     drop(stage);

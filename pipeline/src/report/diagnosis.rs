@@ -43,6 +43,11 @@ impl Diagnosis {
         }
     }
 
+    /// Returns the identifier of what is the matter: in the knowledge base, or its words with `_` between them.
+    pub fn code_or_finding(&self) -> String {
+        self.code.clone().unwrap_or_else(|| self.finding.to_lowercase().replace(char::is_whitespace, "_"))
+    }
+
     /// Returns whether the picture is none that the eyes know, by a limit of familiarity.
     pub fn is_stranger(&self, familiar_from: f64) -> bool {
         self.familiarity.is_some_and(|familiarity| familiarity < familiar_from)

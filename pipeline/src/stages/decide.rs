@@ -116,7 +116,7 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
         timing_ms: inspection.timing,
         image_quality: inspection.quality.take(),
         defects: std::mem::take(&mut inspection.findings.defects),
-        diagnosis: inspection.seen.take().map(|seen| seen.diagnosis),
+        diagnosis: inspection.seen.as_ref().map(|seen| seen.diagnosis.clone()),
         description: inspection.description.take(),
     }
 }

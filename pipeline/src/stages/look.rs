@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use cameras::{Rect, Size};
 use crossbeam_channel::{Sender, TrySendError};
-use models::Gate;
+use models::{Gate, HeatMap, Region};
 
 use super::capture::Gone;
 use crate::{
-    findings::findings,
+    findings::{Findings, Marked, findings},
     inspection::{Inspection, millis},
     ledger::DropReason,
     queue::{Lanes, Overload},
@@ -83,16 +83,24 @@ impl Look {
         self.find(inspection);
     }
 
-    /// Names what the gate has found, and says what the catalogue proposes because of that, or else because of the diagnosis.
+    /// Names what the gate has found, or else what trained eyes have, and says what the catalogue proposes because of that.
     fn find(&self, inspection: &mut Inspection) {
-        let code = inspection.trouble().and_then(|diagnosis| diagnosis.code.clone());
-        if let Some(reading) = inspection.reading.as_ref().filter(|reading| reading.is_suspect()) {
-            inspection.findings = findings(reading, (inspection.size(), code.as_deref()), self.catalogue.as_deref());
-        } else if let (Some(code), Some(catalogue)) = (code, &self.catalogue) {
-            let Size { width_px: width, height_px: height } = inspection.size();
-            let known = catalogue.look_up(&code, Rect { x: 0, y: 0, width, height });
-            inspection.findings.proposed = known.and_then(|known| known.disposition);
-        }
+        let catalogue = self.catalogue.as_deref();
+        let (size, trouble) = (inspection.size(), inspection.trouble());
+        let findings = if let Some(reading) = inspection.reading.as_ref().filter(|reading| reading.is_suspect()) {
+            findings(Marked::by_gate(reading, size, trouble), catalogue)
+        } else if let Some(diagnosis) = trouble {
+            let whole = Rect { x: 0, y: 0, width: size.width_px, height: size.height_px };
+            let known = catalogue.and_then(|catalogue| catalogue.look_up(&diagnosis.code_or_finding(), whole));
+            let place = inspection.seen.as_ref().and_then(|seen| seen.place.as_ref());
+            let regions = place.map(|place| at_least_a_cell(place, size)).unwrap_or_default();
+            let threshold = place.map_or(0.0, |place| place.threshold);
+            let placed = findings(Marked { regions: &regions, threshold, size, name: trouble }, catalogue);
+            Findings { proposed: known.and_then(|known| known.disposition), ..placed }
+        } else {
+            return;
+        };
+        inspection.findings = findings;
     }
 
     /// Eyes that do not know good parts look only at what a gate has found.
@@ -124,6 +132,14 @@ impl Look {
         inspection.reading = Some(reading);
         Ok(())
     }
+}
+
+/// Returns the regions that are no smaller than a cell of the map: less is a matter of where the limit lies.
+fn at_least_a_cell(place: &HeatMap, size: Size) -> Vec<Region> {
+    let mut regions = place.regions(size);
+    let cells = place.size.area_px() as u64;
+    regions.retain(|region| region.area_px * cells >= size.area_px() as u64);
+    regions
 }
 
 /// A gate asks for features and the run has no encoder.

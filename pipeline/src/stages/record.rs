@@ -30,7 +30,7 @@ impl Recorder {
             }
             decided.check_deadline();
             let Decided { inspection, report, ticket } = decided;
-            let recording = Recording { report, frame: inspection.frame(), reading: inspection.reading.as_ref() };
+            let recording = Recording { report, frame: inspection.frame(), heat_map: inspection.heat_map() };
             match self.record.record(recording) {
                 Ok(report) => {
                     ticket.reported();

@@ -26,7 +26,8 @@ impl<F: FnMut(u64) -> Result<Diagnosis, StageError> + Send> Diagnose for Reader<
     }
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
-        Ok(Seen { diagnosis: (self.name)(frame.id().seq)?, judges: self.judges, glimpse: None })
+        let place = HeatMap { size: Size::new(4, 1), values: vec![0.0, 0.0, 0.0, 4.0], threshold: 1.0 };
+        Ok(Seen { diagnosis: (self.name)(frame.id().seq)?, judges: self.judges, glimpse: None, place: Some(place) })
     }
 }
 
@@ -85,9 +86,15 @@ fn eyes_that_know_good_parts_judge_alone() {
     let verdicts: Vec<_> = reports.iter().map(|report| report.verdict).collect();
     assert_eq!(verdicts, [Verdict::Pass, Verdict::Fail, Verdict::Review]);
     assert!(reports.iter().all(|report| report.decided_by == DecidedBy::Head && report.timing_ms.diagnose.is_some()));
-    // What the catalogue proposes, although no gate has found a place.
     assert_eq!(reports[1].disposition, crate::report::Disposition::Rework);
     assert_eq!(reports[1].diagnosis.as_ref().unwrap().finding, "dent");
+    // Named and weighed by the catalogue, where the eyes see it; what does not stand has no place.
+    let places: Vec<_> =
+        reports.iter().map(|report| report.defects.first().map(|defect| defect.zone.as_str())).collect();
+    assert_eq!(places, [None, Some("right"), None]);
+    let defect = &reports[1].defects[0];
+    assert_eq!(defect.code, "steel_patches");
+    assert!((defect.strength - 4.0).abs() < 1e-6, "{defect:?}");
 }
 
 #[test]
