@@ -25,6 +25,7 @@ mod model_author;
 mod phrases;
 
 pub use author::{Author, Looked, Order, Written};
+use diagnosed::Diagnosed;
 use facts::Facts;
 pub use model_author::ModelAuthor;
 use phrases::Phrases;
@@ -102,9 +103,8 @@ impl Describe for Describer {
         let started = Instant::now();
         let looked = self.look(suspect);
         let books = (&self.knowledge, &self.crops);
-        let seen = suspect
-            .seen
-            .map(|seen| diagnosed::description(books, (&seen.diagnosis, suspect.sure_from), looked.as_ref()));
+        let seen =
+            suspect.seen.map(|seen| diagnosed::description(books, &Diagnosed::of(seen, suspect), looked.as_ref()));
         let left = suspect.time_left.map(|left| left.saturating_sub(started.elapsed()));
         let measured = suspect
             .reading
@@ -144,8 +144,11 @@ impl Describer {
         let gather = |part: fn(&Entry) -> &[String]| unique(kinds.iter().flat_map(|entry| part(entry)));
         let mut description = Description {
             summary: phrases.plain(),
+            signs: kinds.iter().map(|entry| entry.looks_like.clone()).collect(),
+            how_bad: kinds.first().map(|entry| entry.how_bad()).unwrap_or_default(),
             possible_causes: gather(|entry| &entry.likely_causes),
             actions: gather(|entry| &entry.corrective_actions),
+            ask_when: Vec::new(),
             sources: gather(|entry| &entry.sources),
             sees_pixels: false,
             prompt_sha256: fingerprint(&order),

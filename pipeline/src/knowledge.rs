@@ -140,6 +140,16 @@ pub struct SeverityGuide {
     pub critical: String,
 }
 
+impl Entry {
+    /// Returns how to tell how bad it is, mildest first.
+    pub fn how_bad(&self) -> Vec<String> {
+        let SeverityGuide { minor, major, critical } = &self.severity_guide;
+        [("minor", minor), ("major", major), ("critical", critical)]
+            .map(|(level, cue)| format!("{level}: {cue}"))
+            .into()
+    }
+}
+
 impl Knowledge {
     /// Returns the knowledge base in the binary.
     ///

@@ -233,7 +233,7 @@ pub enum Severity {
 /// One found defect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
-    /// Identifier in the knowledge base, or `unknown_anomaly`.
+    /// Identifier in the knowledge base; what trained eyes call it, where that has no entry; or `unknown_anomaly`.
     pub code: String,
     /// The same in words.
     pub label: String,
@@ -254,10 +254,19 @@ pub struct Defect {
 pub struct Description {
     /// What was found, in a sentence or two.
     pub summary: String,
+    /// How it looks, to confirm it by, from the knowledge base.
+    #[serde(default)]
+    pub signs: Vec<String>,
+    /// How to tell how bad it is, mildest first, from the knowledge base.
+    #[serde(default)]
+    pub how_bad: Vec<String>,
     /// Possible causes, from the knowledge base.
     pub possible_causes: Vec<String>,
     /// What to do next, from the knowledge base.
     pub actions: Vec<String>,
+    /// When to show it to somebody who knows, from the knowledge base.
+    #[serde(default)]
+    pub ask_when: Vec<String>,
     /// Where causes and actions come from.
     pub sources: Vec<String>,
     /// Whether the language model saw the picture; when `false` it wrote from measured facts alone.

@@ -123,7 +123,11 @@ impl InspectArgs {
 
     /// Returns what the page is called: by the paths, unless they are too many for a title.
     fn title(&self) -> String {
-        let paths: Vec<_> = self.paths.iter().take(TITLE_PATHS).map(|path| path.display().to_string()).collect();
+        let name = |path: &PathBuf| match path.file_name().filter(|_| path.is_file()) {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => path.display().to_string(),
+        };
+        let paths: Vec<_> = self.paths.iter().take(TITLE_PATHS).map(name).collect();
         match self.paths.len() - paths.len() {
             0 => format!("Inspection of {}", paths.join(", ")),
             more => format!("Inspection of {} and {more} more", paths.join(", ")),

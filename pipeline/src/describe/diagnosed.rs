@@ -3,6 +3,7 @@
 use crate::{
     knowledge::{Crops, Knowledge},
     report::{Alternative, Description, Diagnosis},
+    stage::{Seen, Suspect},
 };
 
 use super::author::Looked;
@@ -18,18 +19,43 @@ const SECOND_LOOK: [&str; 3] = [
     "Let a person look before anything is done.",
 ];
 
-/// Returns what is said about `diagnosis`, which stands from the probability `sure_from` on; `looked` is what the language model saw,
-/// where it was asked. Advice on what to do comes only with a diagnosis that stands.
+/// A diagnosis and what it is worth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Diagnosed<'a> {
+    pub(super) diagnosis: &'a Diagnosis,
+    /// It stands from this probability on.
+    pub(super) sure_from: f64,
+    /// Where the eyes see it, in words; `None` where a gate has said where to look, or nobody can.
+    pub(super) zone: Option<&'a str>,
+}
+
+impl<'a> Diagnosed<'a> {
+    pub(super) fn of(seen: &'a Seen, suspect: &Suspect<'a>) -> Self {
+        let by_eyes = suspect.defects.first().filter(|_| suspect.reading.is_none());
+        Self {
+            diagnosis: &seen.diagnosis,
+            sure_from: suspect.sure_from,
+            zone: by_eyes.map(|defect| defect.zone.as_str()),
+        }
+    }
+}
+
+/// Returns what is said about a diagnosis; `looked` is what the language model saw, where it was asked. Advice on what to do comes only with
+/// a diagnosis that stands.
 pub(super) fn description(
     books: (&Knowledge, &Crops),
-    (diagnosis, sure_from): (&Diagnosis, f64),
+    diagnosed: &Diagnosed<'_>,
     looked: Option<&Looked>,
 ) -> Description {
+    let &Diagnosed { diagnosis, sure_from, .. } = diagnosed;
     let is_contradicted = looked.is_some_and(|looked| looked.named != diagnosis.name());
     let description = Description {
-        summary: summary(diagnosis, looked),
+        summary: summary(diagnosed, looked),
+        signs: Vec::new(),
+        how_bad: Vec::new(),
         possible_causes: Vec::new(),
         actions: SECOND_LOOK.map(str::to_owned).to_vec(),
+        ask_when: Vec::new(),
         sources: Vec::new(),
         sees_pixels: looked.is_some(),
         prompt_sha256: looked.map(|looked| looked.prompt_sha256.clone()).unwrap_or_default(),
@@ -46,17 +72,27 @@ pub(super) fn description(
 /// Returns the description with what the knowledge base says about a diagnosis that stands.
 fn advised(description: Description, (knowledge, crops): (&Knowledge, &Crops), diagnosis: &Diagnosis) -> Description {
     let code = diagnosis.code.as_deref().unwrap_or_default();
-    let (possible_causes, mut actions, sources) = if let Some(crop) = crops.entry(code) {
-        (crop.favoured_by.clone(), crop.actions_now.clone(), crop.sources.clone())
-    } else if let Some(defect) = knowledge.entry(code) {
-        (defect.likely_causes.clone(), defect.corrective_actions.clone(), defect.sources.clone())
-    } else {
-        Default::default()
-    };
-    if crops.entry(code).is_some() && !diagnosis.is_good {
-        actions.push(LABEL_LINE.to_owned());
+    if let Some(crop) = crops.entry(code) {
+        let label_line = (!diagnosis.is_good).then(|| LABEL_LINE.to_owned());
+        return Description {
+            signs: crop.symptoms.clone(),
+            how_bad: crop.how_bad(),
+            possible_causes: crop.favoured_by.clone(),
+            actions: crop.actions_now.iter().cloned().chain(label_line).collect(),
+            ask_when: crop.when_to_escalate.clone(),
+            sources: crop.sources.clone(),
+            ..description
+        };
     }
-    Description { possible_causes, actions, sources, ..description }
+    let Some(defect) = knowledge.entry(code) else { return Description { actions: Vec::new(), ..description } };
+    Description {
+        signs: vec![defect.looks_like.clone()],
+        how_bad: defect.how_bad(),
+        possible_causes: defect.likely_causes.clone(),
+        actions: defect.corrective_actions.clone(),
+        sources: defect.sources.clone(),
+        ..description
+    }
 }
 
 /// Returns what was measured and what was seen of one frame as one text.
@@ -67,8 +103,11 @@ pub(super) fn joined(measured: Description, seen: Description) -> Description {
     };
     Description {
         summary: format!("{} {}", measured.summary, seen.summary),
+        signs: both(measured.signs, seen.signs),
+        how_bad: both(measured.how_bad, seen.how_bad),
         possible_causes: both(measured.possible_causes, seen.possible_causes),
         actions: both(measured.actions, seen.actions),
+        ask_when: both(measured.ask_when, seen.ask_when),
         sources: both(measured.sources, seen.sources),
         sees_pixels: seen.sees_pixels,
         prompt_sha256: if seen.sees_pixels { seen.prompt_sha256 } else { measured.prompt_sha256 },
@@ -78,8 +117,14 @@ pub(super) fn joined(measured: Description, seen: Description) -> Description {
     }
 }
 
-fn summary(diagnosis: &Diagnosis, looked: Option<&Looked>) -> String {
-    let mut sentences = vec![format!("Looks like {} (probability {:.2}).", diagnosis.name(), diagnosis.probability)];
+fn summary(&Diagnosed { diagnosis, zone, .. }: &Diagnosed<'_>, looked: Option<&Looked>) -> String {
+    let place = match zone {
+        Some("whole picture") => ", over the whole picture".to_owned(),
+        Some(zone) => format!(", most of all at the {zone}"),
+        None => String::new(),
+    };
+    let mut sentences =
+        vec![format!("Looks like {} (probability {:.2}){place}.", diagnosis.name(), diagnosis.probability)];
     if let [Alternative { name, probability }, ..] = diagnosis.alternatives.as_slice() {
         sentences.push(format!("Next likely: {name} ({probability:.2})."));
     }
@@ -112,7 +157,12 @@ mod tests {
     }
 
     fn described(diagnosis: &Diagnosis, looked: Option<&Looked>) -> Description {
-        description((&Knowledge::embedded().unwrap(), &Crops::embedded().unwrap()), (diagnosis, 0.6), looked)
+        described_at(None, diagnosis, looked)
+    }
+
+    fn described_at(zone: Option<&str>, diagnosis: &Diagnosis, looked: Option<&Looked>) -> Description {
+        let books = (&Knowledge::embedded().unwrap(), &Crops::embedded().unwrap());
+        description(books, &Diagnosed { diagnosis, sure_from: 0.6, zone }, looked)
     }
 
     fn looked(named: &str) -> Looked {
@@ -127,6 +177,7 @@ mod tests {
             "Looks like tomato leaf: early blight (probability 0.91). Next likely: tomato leaf: target spot (0.05).";
         assert_eq!((found.summary.as_str(), found.sees_pixels), (expected, false));
         assert!(!found.possible_causes.is_empty() && !found.sources.is_empty());
+        assert!(!found.signs.is_empty() && found.how_bad.len() == 3 && !found.ask_when.is_empty());
         assert_eq!(found.actions.last().map(String::as_str), Some(LABEL_LINE));
         let healthy = described(&diagnosis(Some("tomato_healthy"), "healthy"), None);
         assert!(!healthy.actions.is_empty() && healthy.actions.iter().all(|action| action != LABEL_LINE));
@@ -138,6 +189,14 @@ mod tests {
         assert!(unknown.actions.is_empty() && unknown.possible_causes.is_empty());
         let defect = described(&diagnosis(Some("steel_scratches"), "scratches"), None);
         assert!(!defect.actions.is_empty() && defect.actions.iter().all(|action| action != LABEL_LINE));
+    }
+
+    #[test]
+    fn a_place_is_said_in_words() {
+        let blight = diagnosis(Some("tomato_early_blight"), "early blight");
+        let summary = |zone| described_at(Some(zone), &blight, None).summary;
+        assert!(summary("top left").contains("(probability 0.91), most of all at the top left. "));
+        assert!(summary("whole picture").contains("(probability 0.91), over the whole picture. "));
     }
 
     #[test]
@@ -157,7 +216,7 @@ mod tests {
         let contradicted = diagnosis(Some("tomato_early_blight"), "early blight");
         for found in [described(&unsure, None), described(&contradicted, Some(&looked("potato leaf: healthy")))] {
             assert_eq!(found.actions, SECOND_LOOK);
-            assert!(found.possible_causes.is_empty() && found.sources.is_empty());
+            assert!(found.possible_causes.is_empty() && found.sources.is_empty() && found.signs.is_empty());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{format, picture};
-use crate::report::{Description, Diagnosis, Evidence, EvidenceKind, Report, Severity, Verdict};
+use crate::report::{DecidedBy, Description, Diagnosis, Evidence, EvidenceKind, Report, Severity, Verdict};
 
 /// Longest side of a picture inside the page.
 const PICTURE_SIDE_PX: u32 = 560;
@@ -58,6 +58,8 @@ pub(super) struct Card {
     pub(super) description: Option<Description>,
     pub(super) original: Option<Shown>,
     pub(super) overlay: Option<Shown>,
+    /// What is marked in it.
+    pub(super) marks: &'static str,
 }
 
 impl Card {
@@ -80,6 +82,7 @@ impl Card {
             description: report.description.clone(),
             original: show(EvidenceKind::Original),
             overlay: show(EvidenceKind::Overlay),
+            marks: if report.decided_by == DecidedBy::Head { "What speaks for it" } else { "What looks strange" },
         }
     }
 

@@ -6,6 +6,9 @@ use super::KnowledgeError;
 
 const CROPS: &str = include_str!("../../../configs/knowledge/crops.yaml");
 
+/// What entries of healthy leaves say for how bad it is.
+const NONE: &str = "n/a";
+
 /// Every state of a leaf that reports can give advice on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Crops {
@@ -19,6 +22,12 @@ pub struct Crop {
     pub id: String,
     /// Its name in the public data set.
     pub class_name: String,
+    /// How it looks.
+    pub symptoms: Vec<String>,
+    /// Cues by how bad it is.
+    pub severity: Severity,
+    /// When somebody who knows has to see it.
+    pub when_to_escalate: Vec<String>,
     /// What favours it; nothing for healthy leaves.
     #[serde(default)]
     pub favoured_by: Vec<String>,
@@ -26,6 +35,27 @@ pub struct Crop {
     pub actions_now: Vec<String>,
     /// Where this comes from.
     pub sources: Vec<String>,
+}
+
+/// What makes a disease more or less bad; the knowledge base's own working limits, not a standard.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Severity {
+    /// Watch it.
+    pub low: String,
+    /// Act in the next days.
+    pub medium: String,
+    /// The crop is at risk.
+    pub high: String,
+}
+
+impl Crop {
+    /// Returns how to tell how bad it is, mildest first; nothing for healthy leaves.
+    pub fn how_bad(&self) -> Vec<String> {
+        let Severity { low, medium, high } = &self.severity;
+        let cues = [("low", low), ("medium", medium), ("high", high)];
+        cues.into_iter().filter(|(_, cue)| *cue != NONE).map(|(level, cue)| format!("{level}: {cue}")).collect()
+    }
 }
 
 impl Crops {
@@ -56,7 +86,11 @@ mod tests {
         let classes: BTreeSet<&str> = crops.entries.iter().map(|crop| crop.class_name.as_str()).collect();
         assert_eq!((ids.len(), classes.len(), crops.entries.len()), (38, 38, 38));
         assert!(crops.entries.iter().all(|crop| !crop.actions_now.is_empty() && !crop.sources.is_empty()));
-        assert!(crops.entry("tomato_early_blight").unwrap().favoured_by.len() > 1);
+        assert!(crops.entries.iter().all(|crop| !crop.symptoms.is_empty() && !crop.when_to_escalate.is_empty()));
+        let blight = crops.entry("tomato_early_blight").unwrap();
+        assert!(blight.favoured_by.len() > 1 && blight.how_bad().len() == 3, "{blight:?}");
+        assert!(blight.how_bad()[0].starts_with("low: "), "{blight:?}");
+        assert!(crops.entry("tomato_healthy").unwrap().how_bad().is_empty());
         assert_eq!(crops.entry("tomato_gremlin"), None);
     }
 }

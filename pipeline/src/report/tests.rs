@@ -104,7 +104,10 @@ fn example_defect() -> Defect {
 fn example_description() -> Description {
     Description {
         summary: "A scratch in the top right.".to_owned(),
+        signs: Vec::new(),
+        how_bad: Vec::new(),
         possible_causes: vec!["a worn gripper".to_owned()],
+        ask_when: Vec::new(),
         actions: vec!["check the gripper pads".to_owned()],
         sources: vec!["knowledge base, scratch".to_owned()],
         sees_pixels: false,

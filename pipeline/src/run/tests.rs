@@ -140,7 +140,10 @@ impl<F: FnMut() -> Result<(), StageError> + Send> Describe for Writer<F> {
         (self.0)()?;
         let description = Description {
             summary: "a dent".to_owned(),
+            signs: Vec::new(),
+            how_bad: Vec::new(),
             possible_causes: Vec::new(),
+            ask_when: Vec::new(),
             actions: Vec::new(),
             sources: Vec::new(),
             sees_pixels: false,
