@@ -26,7 +26,7 @@ pub use error::HeadError;
 pub use evaluation::{Evaluation, SCHEMA, SeedRow, Subject, evaluate};
 pub(crate) use features::in_picture;
 pub use few_shot::{FewShotPlan, evaluate_few_shot};
-pub use folders::{Part, Picture, read};
+pub use folders::{ClassLayout, Part, Picture, read};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
 pub use parts::{LeftOut, Parts, Reason};
 pub(crate) use table::{ClassRow, MeasureRow, class_rows, measure_rows, three};

@@ -16,7 +16,7 @@ use models::{
     tuning::TuningOptions,
 };
 use pipeline::{
-    head::HeadPlan,
+    head::{ClassLayout, HeadPlan},
     tuning::{DOMAIN_FILE, Progress, Training, TuningPlan, Workshop, tune},
 };
 
@@ -68,6 +68,7 @@ fn plan(data: &Path, output: &Path) -> TuningPlan {
     TuningPlan {
         pictures: HeadPlan {
             data: data.to_owned(),
+            layout: ClassLayout::default(),
             validation: None,
             output: output.to_owned(),
             resolution_px: 96,

@@ -17,7 +17,7 @@ use models::{
 use super::{Outcome, print_json, print_line, progress};
 use crate::{
     diagnosis::good_classes,
-    head::{ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
+    head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
     tuning::{DOMAIN_FILE, Epoch, Progress, Training, TuningPlan, Workshop, tune},
 };
@@ -39,6 +39,9 @@ pub(super) struct TrainArgs {
     /// Folder of class folders
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// How the data are laid out
+    #[arg(long, value_enum, default_value_t)]
+    layout: ClassLayout,
     /// Folder to write to; new or empty
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -119,9 +122,10 @@ impl TrainArgs {
     /// # Errors
     /// One line that names the file or folder, what was expected and what was found.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let Self { data, output, head_only, bundle, validation, seed, resolution, licence, json, tuning } = self;
+        let Self { data, layout, output, head_only, bundle, validation, seed, resolution, licence, json, tuning } =
+            self;
         let kit = Kit::new(&bundle, SessionConfig::default())?;
-        let plan = HeadPlan { data, validation, output, resolution_px: resolution, seed, licence };
+        let plan = HeadPlan { data, layout, validation, output, resolution_px: resolution, seed, licence };
         if head_only {
             let trained = train_head(&plan, kit)?;
             return if json { print_json(&trained) } else { explain(&trained, &plan.output) };

@@ -6,7 +6,7 @@ use std::{
 use models::{Encoder, head::Head};
 
 use super::{
-    Evaluation, HeadError, HeadPlan, Part, Parts, Picture,
+    ClassLayout, Evaluation, HeadError, HeadPlan, Part, Parts, Picture,
     evaluation::{Round, Subject, summed, write},
     features::{Described, Describer, JOURNAL},
     folders::read,
@@ -121,6 +121,7 @@ fn fitted(
     parts.split(&plan.data, seed)?;
     let head_plan = HeadPlan {
         data: plan.data.clone(),
+        layout: ClassLayout::default(),
         validation: None,
         output: plan.output.clone(),
         resolution_px: plan.resolution_px,

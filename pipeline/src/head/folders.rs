@@ -29,6 +29,30 @@ impl Part {
     }
 }
 
+/// How the folders of a training lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClassLayout {
+    /// A folder for each class; or parts `train...`, `val...`, `test...` of such folders, of which test parts are never learned from
+    #[default]
+    Folders,
+    /// `train/good`, `test/good`, `test/<defect>`: every picture is learned from, since only the test part shows defects
+    Mvtec,
+}
+
+impl ClassLayout {
+    /// Returns what may be learned from in `root`, see [`read`].
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(super) fn read(self, root: &Path) -> Result<Vec<Picture>, HeadError> {
+        let pictures = read(root)?;
+        Ok(match self {
+            Self::Folders => pictures,
+            Self::Mvtec => pictures.into_iter().map(|picture| Picture { part: Part::Train, ..picture }).collect(),
+        })
+    }
+}
+
 /// A picture file with its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {

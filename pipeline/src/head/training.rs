@@ -11,7 +11,7 @@ use models::{
 use serde::Serialize;
 
 use super::{
-    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture,
+    ClassLayout, ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture,
     card::Card,
     charts::{ConfusionChart, LossChart, rendered},
     features::{Described, Describer, JOURNAL},
@@ -27,6 +27,8 @@ const SCHEMA: &str = "loupe.head-card/1";
 pub struct HeadPlan {
     /// Class folders, or folders `train...`, `val...` and `test...` of class folders; see [`super::read`].
     pub data: PathBuf,
+    /// How they lie there.
+    pub layout: ClassLayout,
     /// Class folders that choose penalty and temperature; without them and without a validation part in `data`, a fifth of `data` does.
     pub validation: Option<PathBuf>,
     /// New, empty, or what an interrupted training of the same plan left.
@@ -149,7 +151,7 @@ impl Gathered {
     /// # Errors
     /// When they are no class folders, or hold too little to learn from.
     pub(crate) fn of(plan: &HeadPlan) -> Result<Self, HeadError> {
-        let mut pictures = read(&plan.data)?;
+        let mut pictures = plan.layout.read(&plan.data)?;
         if let Some(folder) = &plan.validation {
             pictures.retain(|picture| picture.part != Part::Validation);
             // What is there to measure with is not learned from, wherever it lies.
@@ -159,7 +161,10 @@ impl Gathered {
         let labels = classes(&pictures, Part::Train);
         if labels.len() < 2 {
             let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-            return Err(HeadError::unfit(&plan.data, "pictures of two classes or more to learn from", found));
+            let measures = pictures.iter().any(|picture| picture.part == Part::Test);
+            let hint = if measures { " (a test part is learned from with --layout mvtec)" } else { "" };
+            let expected = format!("pictures of two classes or more to learn from{hint}");
+            return Err(HeadError::unfit(&plan.data, expected, found));
         }
         let mut parts = Parts::of(pictures);
         if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) == 0) {

@@ -12,8 +12,24 @@ fn folder(files: &[&str]) -> tempfile::TempDir {
 }
 
 fn gathered(data: &Path, validation: Option<PathBuf>) -> Result<Gathered, HeadError> {
+    gathered_as(ClassLayout::Folders, data, validation)
+}
+
+fn gathered_as(layout: ClassLayout, data: &Path, validation: Option<PathBuf>) -> Result<Gathered, HeadError> {
     let (output, licence) = (PathBuf::new(), String::new());
-    Gathered::of(&HeadPlan { data: data.to_owned(), validation, output, resolution_px: 224, seed: 0, licence })
+    Gathered::of(&HeadPlan { data: data.to_owned(), layout, validation, output, resolution_px: 224, seed: 0, licence })
+}
+
+#[test]
+fn a_test_part_is_learned_from_only_where_nothing_else_shows_defects() {
+    let data =
+        folder(&["train/good/1", "train/good/2", "test/good/3", "test/bent/4", "test/bent/5", "ground_truth/bent/6"]);
+    let error = gathered(data.path(), None).err().unwrap().to_string();
+    assert!(error.ends_with("learn from (a test part is learned from with --layout mvtec), found good"), "{error}");
+    let found = gathered_as(ClassLayout::Mvtec, data.path(), None).unwrap();
+    assert_eq!(found.labels, ["bent", "good"]);
+    let n = [Part::Train, Part::Validation].map(|part| found.parts.count(part));
+    assert_eq!((n.iter().sum::<usize>(), found.n_test), (5, 0));
 }
 
 #[test]
