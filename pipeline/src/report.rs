@@ -2,14 +2,17 @@
 //!
 //! Times are RFC 3339 UTC, boxes are `x, y, width, height` in pixels of the original frame, probabilities lie in 0..=1.
 
-use cameras::Rect;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod defect;
+mod description;
 mod diagnosis;
 
+pub use defect::{Defect, Severity};
+pub use description::Description;
 pub use diagnosis::{Alternative, Diagnosis};
 
 /// The version that every report carries in its field `schema`.
@@ -214,71 +217,6 @@ pub struct Score {
     pub false_alarm_bound: Option<f64>,
     /// SHA-256 of the enrolled reference, lower-case hexadecimal.
     pub calibration_id: String,
-}
-
-/// How bad a defect is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Cosmetic.
-    Minor,
-    /// Impairs use.
-    Major,
-    /// Makes the part useless or dangerous.
-    Critical,
-    /// The size or place does not tell.
-    Unknown,
-}
-
-/// One found defect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Defect {
-    /// Identifier in the knowledge base; what trained eyes call it, where that has no entry; or `unknown_anomaly`.
-    pub code: String,
-    /// The same in words.
-    pub label: String,
-    /// From the knowledge base and the measured size, never from the language model.
-    pub severity: Severity,
-    /// Heat of its strongest cell over the threshold; above 1 is strange.
-    pub strength: f64,
-    /// Bounding box in pixels of the original frame.
-    pub bbox: Rect,
-    /// Pixels above the threshold.
-    pub area_px: u64,
-    /// Where in the frame, in words: `top left`, `centre`, ...
-    pub zone: String,
-}
-
-/// What the language model wrote and what it knew.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Description {
-    /// What was found, in a sentence or two.
-    pub summary: String,
-    /// How it looks, to confirm it by, from the knowledge base.
-    #[serde(default)]
-    pub signs: Vec<String>,
-    /// How to tell how bad it is, mildest first, from the knowledge base.
-    #[serde(default)]
-    pub how_bad: Vec<String>,
-    /// Possible causes, from the knowledge base.
-    pub possible_causes: Vec<String>,
-    /// What to do next, from the knowledge base.
-    pub actions: Vec<String>,
-    /// When to show it to somebody who knows, from the knowledge base.
-    #[serde(default)]
-    pub ask_when: Vec<String>,
-    /// Where causes and actions come from.
-    pub sources: Vec<String>,
-    /// Whether the language model saw the picture; when `false` it wrote from measured facts alone.
-    pub sees_pixels: bool,
-    /// SHA-256 of the prompt, lower-case hexadecimal.
-    pub prompt_sha256: String,
-    /// Prompt tokens.
-    pub tokens_in: u32,
-    /// Tokens of the answer, forced ones included.
-    pub tokens_out: u32,
-    /// Tokens of the answer that the grammar forced.
-    pub tokens_forced: u32,
 }
 
 /// One model that took part.

@@ -1,5 +1,7 @@
 use std::{env, fs, path::Path};
 
+use cameras::Rect;
+
 use super::*;
 
 /// Returns a report that uses every field, the same at every call.

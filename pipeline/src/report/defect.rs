@@ -1,0 +1,36 @@
+use cameras::Rect;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How bad a defect is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Cosmetic.
+    Minor,
+    /// Impairs use.
+    Major,
+    /// Makes the part useless or dangerous.
+    Critical,
+    /// The size or place does not tell.
+    Unknown,
+}
+
+/// One found defect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Defect {
+    /// Identifier in the knowledge base; what trained eyes call it, where that has no entry; or `unknown_anomaly`.
+    pub code: String,
+    /// The same in words.
+    pub label: String,
+    /// From the knowledge base and the measured size, never from the language model.
+    pub severity: Severity,
+    /// Heat of its strongest cell over the threshold; above 1 is strange.
+    pub strength: f64,
+    /// Bounding box in pixels of the original frame.
+    pub bbox: Rect,
+    /// Pixels above the threshold.
+    pub area_px: u64,
+    /// Where in the frame, in words: `top left`, `centre`, ...
+    pub zone: String,
+}
