@@ -251,14 +251,14 @@ impl Tuner {
     /// Goes on where the training stopped whose checkpoint `path` is, and returns what its caller knew of the run.
     ///
     /// # Errors
-    /// When the file is no checkpoint of a training with these options and this many classes.
+    /// [`ModelError::Malformed`] when the file is no checkpoint, [`ModelError::Mismatch`] when it is one with other options or classes.
     pub fn resume(&mut self, path: &Path) -> Result<serde_json::Value, ModelError> {
         let (kept, state) = checkpoint::open(path)?;
         if kept.options != self.options {
             let (expected, found) = (format!("{:?}", self.options), format!("{:?}", kept.options));
-            return Err(ModelError::malformed(path, expected, found));
+            return Err(ModelError::mismatch("options of the training", expected, found));
         }
-        self.tail.restore(state, kept.steps).map_err(|error| error.in_file(path))?;
+        self.tail.restore(state, kept.steps)?;
         self.steps = kept.steps;
         Ok(kept.run)
     }

@@ -155,6 +155,11 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     let other = TuningPlan { epochs: 3, ..resumed(&data, &output) };
     let error = trained(&tools, &other).unwrap_err();
     assert!(error.contains("last.safetensors") && error.contains("another needs another --output"), "{error}");
+    let damaged = root.path().join("damaged");
+    fs::create_dir(&damaged).unwrap();
+    fs::write(damaged.join("last.safetensors"), "cut short").unwrap();
+    let error = trained(&tools, &resumed(&data, &damaged)).unwrap_err();
+    assert!(error.contains("last.safetensors: expected safetensors") && !error.contains("--output"), "{error}");
 
     let resumed = trained(&tools, &resumed(&data, &output)).unwrap();
     let losses = |training: &Training| -> Vec<f64> { training.epochs.iter().map(|epoch| epoch.loss).collect() };

@@ -126,11 +126,14 @@ pub(crate) fn check_output(folder: &Path, makes: &str, progress: &str) -> Result
     if !folder.exists() || folder.join(progress).exists() {
         return Ok(());
     }
-    let first = fs::read_dir(folder).map_err(HeadError::io(folder))?.next();
-    match first.transpose().map_err(HeadError::io(folder))? {
-        None => Ok(()),
-        Some(entry) => Err(in_use(entry.file_name().to_string_lossy().into_owned())),
+    for entry in fs::read_dir(folder).map_err(HeadError::io(folder))? {
+        let name = entry.map_err(HeadError::io(folder))?.file_name();
+        // What a kill left of a file that was about to be written is written anew.
+        if Path::new(&name).extension().is_none_or(|extension| extension != "draft") {
+            return Err(in_use(name.to_string_lossy().into_owned()));
+        }
     }
+    Ok(())
 }
 
 /// The pictures of a plan, sorted out.

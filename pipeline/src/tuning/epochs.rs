@@ -71,7 +71,10 @@ impl Run {
             let expected = "a run with these pictures and options (another needs another --output)";
             HeadError::unfit(checkpoint, expected, found)
         };
-        let value = tuner.resume(checkpoint).map_err(|error| other(error.to_string()))?;
+        let value = tuner.resume(checkpoint).map_err(|error| match error {
+            ModelError::Malformed { .. } | ModelError::Io { .. } => error.into(),
+            error => other(error.to_string()),
+        })?;
         let run: Self = serde_json::from_value(value).map_err(|error| other(error.to_string()))?;
         if run.fingerprint == fingerprint { Ok(run) } else { Err(other("another".to_owned())) }
     }

@@ -57,8 +57,9 @@ fn a_class_that_is_left_out_altogether_is_named() {
 
 #[test]
 fn writes_only_to_a_folder_of_its_own() {
-    let cases: [(&[&str], Option<&str>); 5] = [
+    let cases: [(&[&str], Option<&str>); 6] = [
         (&[], None),
+        (&["head.draft"], None),
         (&["described.jsonl", "head.json"], None),
         (&["described.jsonl", "head.safetensors"], Some("head.safetensors")),
         (&["head.safetensors"], Some("head.safetensors")),
