@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cameras::Frame;
@@ -73,13 +73,9 @@ impl DomainEyes {
     }
 }
 
-impl Diagnose for DomainEyes {
+impl DomainEyes {
     fn judges(&self) -> bool {
         self.domain.labels().iter().any(Label::is_good)
-    }
-
-    fn speaks(&self) -> bool {
-        self.domain.speaks()
     }
 
     fn models(&self) -> Vec<ModelUse> {
@@ -87,12 +83,6 @@ impl Diagnose for DomainEyes {
         self.shared.iter().cloned().chain([head]).collect()
     }
 
-    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
-        Ok(self.look(frame)?.1)
-    }
-}
-
-impl DomainEyes {
     /// Returns how well the domain knows a frame, and what is seen.
     fn look(&mut self, frame: &Frame) -> Result<(Acquaintance, Seen), StageError> {
         let sight = self.eyes.see(frame)?;
@@ -102,6 +92,40 @@ impl DomainEyes {
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
         Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse, place }))
+    }
+}
+
+/// The eyes of a domain as any number of stations look through them, one after the other.
+#[derive(Debug, Clone)]
+pub struct SharedEyes(Arc<Mutex<DomainEyes>>);
+
+impl SharedEyes {
+    /// Returns a handle of `eyes`; its clones look through the same.
+    pub fn new(eyes: DomainEyes) -> Self {
+        Self(Arc::new(Mutex::new(eyes)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DomainEyes> {
+        // A look leaves nothing behind that the next one depends on.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Diagnose for SharedEyes {
+    fn judges(&self) -> bool {
+        self.lock().judges()
+    }
+
+    fn speaks(&self) -> bool {
+        self.lock().domain.speaks()
+    }
+
+    fn models(&self) -> Vec<ModelUse> {
+        self.lock().models()
+    }
+
+    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
+        Ok(self.lock().look(frame)?.1)
     }
 }
 
@@ -129,32 +153,32 @@ impl Acquaintance {
 
 /// The eyes of several domains.
 #[derive(Debug)]
-pub struct EveryDomain(Vec<DomainEyes>);
+pub struct EveryDomain(Vec<SharedEyes>);
 
 impl EveryDomain {
     /// Returns the eyes of those domains together.
-    pub const fn new(domains: Vec<DomainEyes>) -> Self {
+    pub const fn new(domains: Vec<SharedEyes>) -> Self {
         Self(domains)
     }
 }
 
 impl Diagnose for EveryDomain {
     fn judges(&self) -> bool {
-        self.0.iter().any(DomainEyes::judges)
+        self.0.iter().any(Diagnose::judges)
     }
 
     fn speaks(&self) -> bool {
-        self.0.iter().any(DomainEyes::speaks)
+        self.0.iter().any(Diagnose::speaks)
     }
 
     fn models(&self) -> Vec<ModelUse> {
-        self.0.iter().flat_map(DomainEyes::models).collect()
+        self.0.iter().flat_map(Diagnose::models).collect()
     }
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
         let mut best: Option<(Acquaintance, Seen)> = None;
-        for domain in &mut self.0 {
-            let (acquaintance, seen) = domain.look(frame)?;
+        for domain in &self.0 {
+            let (acquaintance, seen) = domain.lock().look(frame)?;
             if best.as_ref().is_none_or(|(most, _)| acquaintance.is_closer_than(*most)) {
                 best = Some((acquaintance, seen));
             }

@@ -1,6 +1,6 @@
 //! What the stages of a run share: encoder, language model and defect catalogue, opened from bundle and cache.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use cameras::Frame;
@@ -19,7 +19,7 @@ use models::{
 use crate::{
     Pipeline, Reference,
     describe::{Describer, ModelAuthor},
-    diagnosis::{DomainEyes, EveryDomain, EyesSource, OwnHead},
+    diagnosis::{DomainEyes, EveryDomain, EyesSource, OwnHead, SharedEyes},
     enrolment::StationCard,
     head::HEAD_FILE,
     home::Home,
@@ -47,6 +47,8 @@ pub struct Kit {
     cache: Cache,
     session: SessionConfig,
     encoder: Option<(Encoder, u32)>,
+    /// Eyes that were opened, by the name that they were asked for by.
+    domains: BTreeMap<String, SharedEyes>,
 }
 
 impl Kit {
@@ -55,7 +57,13 @@ impl Kit {
     /// # Errors
     /// When the bundle's description is damaged or there is no place for a cache.
     pub fn new(bundle: &str, session: SessionConfig) -> anyhow::Result<Self> {
-        Ok(Self { bundle: Bundle::open(bundle)?, cache: Cache::locate()?, session, encoder: None })
+        Ok(Self {
+            bundle: Bundle::open(bundle)?,
+            cache: Cache::locate()?,
+            session,
+            encoder: None,
+            domains: BTreeMap::new(),
+        })
     }
 
     /// Returns the encoder at `resolution_px`, opened at the first call.
@@ -102,11 +110,11 @@ impl Kit {
         Ok(reference)
     }
 
-    /// Returns trained eyes.
+    /// Returns trained eyes; those of one domain are opened once, however many stations look through them.
     ///
     /// # Errors
     /// When a model file is missing or damaged, or a head was fitted to another encoder.
-    pub fn eyes(&self, source: &EyesSource) -> anyhow::Result<Box<dyn Diagnose>> {
+    pub fn eyes(&mut self, source: &EyesSource) -> anyhow::Result<Box<dyn Diagnose>> {
         match source {
             EyesSource::Domain(name) => Ok(Box::new(self.domain(name)?)),
             EyesSource::EveryDomain => {
@@ -127,7 +135,16 @@ impl Kit {
         }
     }
 
-    fn domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
+    fn domain(&mut self, name: &str) -> anyhow::Result<SharedEyes> {
+        if let Some(eyes) = self.domains.get(name) {
+            return Ok(eyes.clone());
+        }
+        let eyes = SharedEyes::new(self.open_domain(name)?);
+        self.domains.insert(name.to_owned(), eyes.clone());
+        Ok(eyes)
+    }
+
+    fn open_domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
         let domain = Arc::new(Domain::find(name)?);
         let eyes = self.domain_eyes(&domain)?;
         let mut shared = Vec::new();

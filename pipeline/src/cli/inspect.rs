@@ -75,7 +75,7 @@ impl InspectArgs {
         let name = card.as_ref().map_or("unnamed", |card| card.name.as_str());
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let reference = card.as_ref().map(|card| kit.reference(&home, card)).transpose()?;
-        let eyes = self.eyes(&kit)?;
+        let eyes = self.eyes(&mut kit)?;
         let nothing_to_say = card.is_none() && !eyes.as_ref().is_some_and(|eyes| eyes.speaks());
         let station = Station::new(name, Box::new(source)).reference(reference).eyes(eyes);
         let tally = Tally::default();
@@ -100,7 +100,7 @@ impl InspectArgs {
 impl InspectArgs {
     /// Returns the trained eyes that were asked for. Where nothing was, neither a station, all domains look; without their files a
     /// warning says so, and every picture is left to a person.
-    fn eyes(&self, kit: &Kit) -> anyhow::Result<Option<Box<dyn Diagnose>>> {
+    fn eyes(&self, kit: &mut Kit) -> anyhow::Result<Option<Box<dyn Diagnose>>> {
         if let Some(name) = &self.domain {
             return kit.eyes(&EyesSource::Domain(name.clone())).map(Some);
         }
