@@ -197,5 +197,9 @@ fn print_findings(findings: &Findings) -> std::io::Result<()> {
     for entry in &findings.ledger {
         print_line(&format!("ledger {entry}"))?;
     }
-    print_line(&format!("report: {}", findings.report.display()))
+    print_line(&format!("report: {}", findings.report.display()))?;
+    print_line("")?;
+    print_line("next, with pictures of your own:")?;
+    print_line("  loupe inspect leaf.jpg                          what a leaf or a steel surface shows")?;
+    print_line("  loupe enroll --station lid --good photos/good   learn what good parts look like")
 }
