@@ -153,6 +153,11 @@ impl Domain {
         &self.labels
     }
 
+    /// Returns the label that it learned from the class folder `class` of the data set `task`, by index.
+    pub fn label_of(&self, task: &str, class: &str) -> Option<usize> {
+        self.labels.iter().position(|label| label.task == task && label.id == class)
+    }
+
     /// Returns the SHA-256 of its file, lower-case hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256

@@ -7,6 +7,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use crate::head::LeftOut;
+
 mod bench;
 mod classify;
 pub mod config;
@@ -125,5 +127,44 @@ pub fn print_line(line: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))),
         Ok(()) => Ok(()),
+    }
+}
+
+/// Pictures that are named one by one when they are left out; the others are counted.
+const NAMED_LEFT_OUT: usize = 12;
+
+/// Says on standard error which pictures are left out and why.
+fn warn_of_left_out(left_out: &[LeftOut]) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for line in left_out_lines(left_out) {
+        writeln!(stderr, "loupe: {line}")?;
+    }
+    Ok(())
+}
+
+fn left_out_lines(left_out: &[LeftOut]) -> Vec<String> {
+    let mut lines: Vec<String> = left_out.iter().take(NAMED_LEFT_OUT).map(LeftOut::message).collect();
+    if let more @ 1.. = left_out.len().saturating_sub(NAMED_LEFT_OUT) {
+        lines.push(format!("{more} more left out"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::Reason;
+
+    #[test]
+    fn a_dozen_pictures_that_are_left_out_are_named_and_the_others_counted() {
+        let left_out = |count: usize| {
+            (0..count)
+                .map(|n| LeftOut { path: format!("{n}.png").into(), reason: Reason::LearnedFrom })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left_out_lines(&left_out(12)).len(), 12);
+        let lines = left_out_lines(&left_out(15));
+        assert_eq!((lines.len(), lines[12].as_str()), (13, "3 more left out"));
+        assert!(lines[11].starts_with("11.png: left out, leakage: "), "{}", lines[11]);
     }
 }

@@ -23,6 +23,7 @@ pub use compare::{Better, Compared, Comparison, Paired, Side, Value};
 pub use error::EvalError;
 pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
 pub use journal::Journal;
+pub(crate) use journal::program;
 pub(crate) use layout::GOOD_NAMES;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
 pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};

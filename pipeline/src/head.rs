@@ -12,6 +12,7 @@ mod evaluation;
 mod features;
 mod few_shot;
 mod folders;
+mod head_evaluation;
 mod measures;
 mod page;
 mod parts;
@@ -20,16 +21,17 @@ mod training;
 
 pub(crate) use charts::{ConfusionChart, LossChart, rendered};
 pub use domain_evaluation::{
-    DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
+    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, Share, SpokenMeasures, StrangerMeasures, evaluate_domain,
 };
 pub use error::HeadError;
-pub use evaluation::{Evaluation, SCHEMA, SeedRow, Subject, evaluate};
+pub use evaluation::Evaluation;
 pub(crate) use features::in_picture;
 pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{ClassLayout, Part, Picture, read};
+pub use head_evaluation::{HEAD_SCHEMA, HeadEvaluation, SeedRow, Subject, evaluate};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
 pub use parts::{LeftOut, Parts, Reason};
-pub(crate) use table::{ClassRow, MeasureRow, class_rows, measure_rows, three};
+pub(crate) use table::{ClassRow, MeasureRow, MeasureTable, class_rows, measure_rows, three};
 pub(crate) use training::{Gathered, Learned, check_output, write_texts};
 pub use training::{HeadPlan, Trained, train};
 

@@ -146,7 +146,15 @@ impl Kit {
 
     fn open_domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
         let domain = Arc::new(Domain::find(name)?);
-        let eyes = self.domain_eyes(&domain)?;
+        let (eyes, shared) = (self.domain_eyes(&domain)?, self.domain_models(&domain)?);
+        Ok(DomainEyes::new(domain, eyes, shared))
+    }
+
+    /// Returns the models that a domain works with beside its own file.
+    ///
+    /// # Errors
+    /// When the bundle has none of the kind.
+    pub fn domain_models(&self, domain: &Domain) -> Result<Vec<ModelUse>, ModelError> {
         let mut shared = Vec::new();
         if domain.sees_by_published_weights() {
             shared.push(self.encoder_use()?);
@@ -156,7 +164,7 @@ impl Kit {
             let precision = file.precision.as_deref().unwrap_or_default();
             shared.push(ModelUse { runtime: "loupe cpu".to_owned(), ..model_use("language", file, precision) });
         }
-        Ok(DomainEyes::new(domain, eyes, shared))
+        Ok(shared)
     }
 
     fn encoder_use(&self) -> Result<ModelUse, ModelError> {

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
-use super::{Outcome, enroll::BankArgs, print_json, print_line, progress};
+use super::{Outcome, enroll::BankArgs, print_json, print_line, progress, warn_of_left_out};
 use crate::{
     eval::{
         BankInspector, Inspector, Latency, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher,
@@ -179,8 +179,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
             text: if args.no_text { Text::Plain } else { Text::Written },
             output: folders.output,
         };
-        let evaluation = domain::evaluated(order)?;
-        return if args.json { print_json(&evaluation) } else { domain::say(&evaluation) };
+        return domain::run(order, args.print());
     }
     if let (true, Some(shots)) = (args.head_only, args.shots) {
         return head::run_few_shot((shots, args.seeds()), folders, args.print());

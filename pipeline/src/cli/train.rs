@@ -14,7 +14,7 @@ use models::{
     tuning::TuningOptions,
 };
 
-use super::{Outcome, print_json, print_line, progress};
+use super::{Outcome, print_json, print_line, progress, warn_of_left_out};
 use crate::{
     diagnosis::good_classes,
     head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
@@ -239,14 +239,6 @@ fn explain_validation(validation: &ClassMeasures, left_out: &[LeftOut]) -> io::R
         print_line(&format!("  {line}"))?;
     }
     print_line("  (on the pictures that chose, before the head was fitted to them as well)")
-}
-
-fn warn_of_left_out(left_out: &[LeftOut]) -> io::Result<()> {
-    let mut stderr = io::stderr().lock();
-    for left_out in left_out {
-        writeln!(stderr, "loupe: {}", left_out.message())?;
-    }
-    Ok(())
 }
 
 fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {

@@ -95,7 +95,7 @@ pub(super) fn file_hash(path: &Path) -> Result<String, EvalError> {
 }
 
 /// Returns what tells this build of Loupe from another of the same version.
-fn program() -> String {
+pub(crate) fn program() -> String {
     let built = || -> io::Result<String> {
         let file = std::env::current_exe()?.metadata()?;
         let modified = file.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,36 +1,22 @@
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+//! What is said of everything that names pictures, be it a head or a domain: numbers, one line a picture, and a page.
 
-use models::{
-    Encoder, ModelError,
-    hash::hexadecimal,
-    head::{Head, Origin},
-};
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
-use super::{
-    ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture, Reason,
-    features::{Described, Describer, JOURNAL, in_picture},
-    folders::read,
-};
+use super::{ClassMeasures, HeadError, LeftOut, Part};
 use crate::eval::{
-    Latency, Spread,
+    Latency,
     layout::{data_sha256, identity},
 };
 pub(super) use writing::write;
 
 mod writing;
 
-/// The version that `metrics.json` carries in its field `schema`.
-pub const SCHEMA: &str = "loupe.head-metrics/1";
-
-/// The content of `metrics.json`.
+/// The part of `metrics.json` that heads and domains share.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {
-    /// Always `loupe.head-metrics/1`.
+    /// What kind of file it is.
     pub schema: &'static str,
     /// Version of Loupe.
     pub app_version: &'static str,
@@ -40,41 +26,51 @@ pub struct Evaluation {
     pub part: Part,
     /// SHA-256 over the files and classes of the pictures that were measured: the same data give the same.
     pub data_sha256: String,
-    /// What was measured.
-    #[serde(flatten)]
-    pub subject: Subject,
-    /// How well it does; means over the seeds.
+    /// How well pictures are named; means over the seeds.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// Over the draws of pictures to learn from; empty without draws.
-    pub spread: BTreeMap<&'static str, Spread>,
-    /// One row a draw; empty without draws.
-    pub seeds: Vec<SeedRow>,
     /// From a decoded frame to its features; probabilities take next to nothing more.
     pub latency_ms: Option<Latency>,
     /// Pictures that are in no measure.
     pub left_out: Vec<LeftOut>,
 }
 
-/// What was measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Subject {
-    /// The file of the head, or how heads were drawn.
-    pub head: String,
-    /// Pictures of each class that each head was made of, where they were drawn.
-    pub shots: Option<usize>,
-    /// What the head, or the first of several, was made of.
-    pub origin: Origin,
+/// The pictures that were measured, and those that were not.
+#[derive(Debug)]
+pub(super) struct Measured<'a> {
+    pub(super) dataset: &'a Path,
+    pub(super) part: Part,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
-/// One draw of pictures to learn from.
-#[derive(Debug, Clone, Serialize)]
-pub struct SeedRow {
-    /// Chose them.
-    pub seed: u64,
-    /// The measures that are defined.
-    #[serde(flatten)]
-    pub measures: BTreeMap<&'static str, f64>,
+impl Measured<'_> {
+    /// Returns the evaluation whose `metrics.json` is of the kind `schema`. `predictions` are one a picture.
+    ///
+    /// # Errors
+    /// When there is no picture and therefore no measure.
+    pub(super) fn summed(
+        self,
+        schema: &'static str,
+        measures: Option<ClassMeasures>,
+        predictions: &[Prediction],
+    ) -> Result<Evaluation, HeadError> {
+        let Self { dataset, part, left_out } = self;
+        let measures = measures.ok_or_else(|| {
+            let first = left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
+            let expected = "a picture that can be read and that the head has not learned from";
+            HeadError::unfit(dataset, expected, format!("{} that do not do; the first: {first}", left_out.len()))
+        })?;
+        Ok(Evaluation {
+            schema,
+            app_version: env!("CARGO_PKG_VERSION"),
+            dataset: dataset.display().to_string(),
+            part,
+            data_sha256: data_sha256(predictions.iter().map(|one| identity(&one.sha256, &one.class)).collect()),
+            measures,
+            latency_ms: Latency::of(predictions.iter().map(|prediction| prediction.latency_ms).collect()),
+            left_out,
+        })
+    }
 }
 
 /// One picture and what became of it; a line of `predictions.jsonl`.
@@ -85,168 +81,50 @@ pub(super) struct Prediction {
     pub(super) path: PathBuf,
     /// Of its file, in hexadecimal.
     pub(super) sha256: String,
+    /// Name of its folder.
     pub(super) class: String,
     pub(super) said: String,
+    pub(super) is_right: bool,
     /// Of the class that was said.
     pub(super) probability: f64,
-    /// Of each class, in the order of the head's labels.
-    pub(super) probabilities: Vec<f64>,
+    /// What only domains say.
+    #[serde(flatten)]
+    pub(super) beside: Option<Beside>,
     pub(super) latency_ms: f64,
+    /// Of each class, in the order of the labels.
+    pub(super) probabilities: Vec<f64>,
 }
 
-/// Measures `head`, which was opened from the folder `folder`, on the features of the `encoder` that it was fitted to, on the class folders in `dataset` and writes `metrics.json`,
-/// `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a data set with parts the strictest is measured; files that the
-/// head has learned from, or that are there twice, are left out. `watch` is told how many of how many pictures are done. An evaluation that was
-/// interrupted goes on where it was.
-///
-/// # Errors
-/// See [`HeadError`]; a picture that cannot be read is named in [`Evaluation::left_out`] instead.
-pub fn evaluate(
-    (folder, head): (&Path, &Head),
-    encoder: &mut Encoder,
-    dataset: &Path,
-    output: &Path,
-    watch: &mut dyn FnMut(usize, usize),
-) -> Result<Evaluation, HeadError> {
-    // Found out before the work, not after it.
-    fs::create_dir_all(output).map_err(HeadError::io(output))?;
-    check_encoder(encoder, head)?;
-    let (part, mut parts) = unseen(head, dataset)?;
-    let mut describer = Describer::open(encoder, &output.join(JOURNAL))?;
-    let described = describer.describe_all(&mut parts, watch)?;
-    let round = Round::of(None, head, &parts.pictures, &described)?;
-    let subject =
-        Subject { head: folder.join(HEAD_FILE).display().to_string(), shots: None, origin: head.origin().clone() };
-    let rounds = [round];
-    let evaluation = summed((dataset, part), subject, &rounds, parts.left_out)?;
-    write(output, &evaluation)?;
-    describer.close()?;
-    Ok(evaluation.into_summary())
+/// What a domain says of a picture beside the name that its head gives.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Beside {
+    /// What the domain calls the class of the picture.
+    pub(super) label: String,
+    /// What the language model named; `None` where it named nothing or did not look.
+    pub(super) named: Option<String>,
+    /// Whether both gave the same name; `None` where the language model did not look.
+    pub(super) is_agreed: Option<bool>,
+    /// In 0..=1.
+    pub(super) familiarity: f64,
+    pub(super) strangeness: f32,
+    /// Whether it is taken for a stranger.
+    pub(super) is_refused: bool,
+    /// The language model's look and answer; `None` where it did not look.
+    pub(super) language_latency_ms: Option<f64>,
 }
 
-/// Features of another encoder would be measured as if they were those that the head knows.
-fn check_encoder(encoder: &Encoder, head: &Head) -> Result<(), HeadError> {
-    let (expected, found) = (&head.origin().encoder, encoder.identity());
-    if found == *expected {
-        return Ok(());
-    }
-    Err(ModelError::Mismatch { what: "encoder of the head".to_owned(), expected: expected.clone(), found }.into())
-}
-
-/// The pictures of the strictest part that the head has not learned from.
-fn unseen(head: &Head, dataset: &Path) -> Result<(Part, Parts), HeadError> {
-    let mut pictures = read(dataset)?;
-    let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
-    pictures.retain(|picture| picture.part == part);
-    let mut parts = Parts::of(pictures);
-    parts.check_classes(dataset, part, &head.origin().labels)?;
-    for (picture, digest) in std::mem::take(&mut parts.pictures) {
-        if head.has_learned_from(&digest) {
-            parts.left_out.push(LeftOut { path: picture.path, reason: Reason::LearnedFrom });
-        } else {
-            parts.pictures.push((picture, digest));
-        }
-    }
-    Ok((part, parts))
-}
-
-/// What one head says about the pictures.
-pub(super) struct Round {
-    pub(super) seed: Option<u64>,
-    classified: Vec<Classified>,
-    predictions: Vec<Prediction>,
-}
-
-impl Round {
-    /// Names the `pictures`, each with the SHA-256 of its file and its description.
-    pub(super) fn of(
-        seed: Option<u64>,
-        head: &Head,
-        pictures: &[(Picture, [u8; 32])],
-        described: &[Described],
-    ) -> Result<Self, HeadError> {
-        let labels = &head.origin().labels;
-        let (mut classified, mut predictions) = (Vec::new(), Vec::new());
-        for ((picture, digest), described) in pictures.iter().zip(described) {
-            let probabilities = head.probabilities(&described.values);
-            let probabilities = probabilities.map_err(|error| in_picture(&error, &picture.path))?;
-            let truth =
-                labels.iter().position(|label| *label == picture.class).expect("classes were checked to be labels");
-            let one = Classified { truth, probabilities };
-            predictions.push(Prediction {
-                seed,
-                path: picture.path.clone(),
-                sha256: hexadecimal(digest),
-                class: picture.class.clone(),
-                said: labels[one.said()].clone(),
-                probability: one.confidence(),
-                probabilities: one.probabilities.clone(),
-                latency_ms: described.latency.as_secs_f64() * 1e3,
-            });
-            classified.push(one);
-        }
-        Ok(Self { seed, classified, predictions })
+impl Prediction {
+    /// Returns the class of the picture in the words in which it was named.
+    pub(super) fn truth(&self) -> &str {
+        self.beside.as_ref().map_or(&self.class, |beside| &beside.label)
     }
 }
 
-/// An evaluation with the rows that it sums up.
-pub(super) struct Summed<'a> {
-    summary: Evaluation,
-    /// Of the first round, then of the others.
-    predictions: Vec<&'a Prediction>,
-}
-
-impl Summed<'_> {
-    pub(super) fn into_summary(self) -> Evaluation {
-        self.summary
+impl Beside {
+    /// Returns what is to be known of a picture that was named wrongly.
+    pub(super) fn words(&self) -> Vec<String> {
+        let named = || format!("language model says {}", self.named.as_deref().unwrap_or("nothing"));
+        let refused = self.is_refused.then(|| format!("taken for a stranger, familiarity {:.3}", self.familiarity));
+        self.is_agreed.map(|_| named()).into_iter().chain(refused).collect()
     }
-}
-
-/// Sums up `rounds`, at least one, over the same pictures of a part of `dataset`.
-pub(super) fn summed<'a>(
-    (dataset, part): (&Path, Part),
-    subject: Subject,
-    rounds: &'a [Round],
-    left_out: Vec<LeftOut>,
-) -> Result<Summed<'a>, HeadError> {
-    let labels = &subject.origin.labels;
-    let classified: Vec<Vec<Classified>> = rounds.iter().map(|round| round.classified.clone()).collect();
-    let measures = ClassMeasures::of(labels, &classified).ok_or_else(|| {
-        let first = left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
-        let expected = "a picture that can be read and that the head has not learned from";
-        HeadError::unfit(dataset, expected, format!("{} that do not do; the first: {first}", left_out.len()))
-    })?;
-    let seeds = seed_rows(labels, rounds);
-    let pictures = &rounds[0].predictions;
-    let summary = Evaluation {
-        schema: SCHEMA,
-        app_version: env!("CARGO_PKG_VERSION"),
-        dataset: dataset.display().to_string(),
-        part,
-        data_sha256: data_sha256(pictures.iter().map(|one| identity(&one.sha256, &one.class)).collect()),
-        subject,
-        measures,
-        spread: spreads(&seeds),
-        seeds,
-        latency_ms: Latency::of(pictures.iter().map(|prediction| prediction.latency_ms).collect()),
-        left_out,
-    };
-    Ok(Summed { summary, predictions: rounds.iter().flat_map(|round| &round.predictions).collect() })
-}
-
-fn seed_rows(labels: &[String], rounds: &[Round]) -> Vec<SeedRow> {
-    let row = |round: &Round| {
-        let measures = ClassMeasures::values_of(labels, &round.classified);
-        Some(SeedRow { seed: round.seed?, measures })
-    };
-    rounds.iter().filter_map(row).collect()
-}
-
-fn spreads(seeds: &[SeedRow]) -> BTreeMap<&'static str, Spread> {
-    let Some(first) = seeds.first() else { return BTreeMap::new() };
-    let spread = |name: &&'static str| {
-        let values: Option<Vec<f64>> = seeds.iter().map(|row| row.measures.get(name).copied()).collect();
-        Some((*name, Spread::of(&values?)?))
-    };
-    first.measures.keys().filter_map(spread).collect()
 }

@@ -11,7 +11,7 @@ use models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{HeadError, LeftOut, Parts, Picture, Reason};
+use super::{HeadError, Parts, Picture};
 use crate::journal::{self, Journal};
 
 /// What is known while a run is not complete, in its output folder.
@@ -71,22 +71,13 @@ impl<'a> Describer<'a> {
         parts: &mut Parts,
         watch: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Described>, HeadError> {
-        let pictures = std::mem::take(&mut parts.pictures);
-        let total = pictures.len();
-        let mut descriptions = Vec::with_capacity(total);
-        for (index, (picture, digest)) in pictures.into_iter().enumerate() {
-            match self.describe(&picture, &digest)? {
-                Ok(description) => {
-                    descriptions.push(description);
-                    parts.pictures.push((picture, digest));
-                }
-                Err(error) => {
-                    parts.left_out.push(LeftOut { path: picture.path, reason: Reason::Unreadable(error.to_string()) });
-                }
-            }
-            watch(index + 1, total);
-        }
-        Ok(descriptions)
+        let (mut done, total) = (0, parts.pictures.len());
+        parts.find_in_each(|picture, digest| {
+            let found = self.describe(picture, digest);
+            done += 1;
+            watch(done, total);
+            found
+        })
     }
 
     /// `Err` inside when the picture alone cannot be read.

@@ -6,10 +6,11 @@ use std::{
 use models::{Encoder, head::Head};
 
 use super::{
-    ClassLayout, Evaluation, HeadError, HeadPlan, Part, Parts, Picture,
-    evaluation::{Round, Subject, summed, write},
+    ClassLayout, HeadError, HeadEvaluation, HeadPlan, Part, Parts, Picture,
+    evaluation::Measured,
     features::{Described, Describer, JOURNAL},
     folders::read,
+    head_evaluation::{Round, Subject},
     parts::classes,
     training::{Learned, origin},
 };
@@ -33,7 +34,7 @@ pub struct FewShotPlan {
 /// [`super::evaluate`] with means and spread over the seeds. Every picture is encoded once; what was interrupted goes on where it was.
 ///
 /// # Errors
-/// See [`HeadError`]; a picture that cannot be read is named in [`Evaluation::left_out`] instead.
+/// See [`HeadError`]; a picture that cannot be read is named in [`super::Evaluation::left_out`] instead.
 ///
 /// # Panics
 /// Never: there is one seed at least.
@@ -41,7 +42,7 @@ pub fn evaluate_few_shot(
     plan: &FewShotPlan,
     encoder: &mut Encoder,
     watch: &mut dyn FnMut(usize, usize),
-) -> Result<Evaluation, HeadError> {
+) -> Result<HeadEvaluation, HeadError> {
     fs::create_dir_all(&plan.output).map_err(HeadError::io(&plan.output))?;
     let (part, labels, mut parts) = gathered(&plan.data)?;
     if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) < plan.shots) {
@@ -66,10 +67,10 @@ pub fn evaluate_few_shot(
         shots: Some(plan.shots),
         origin: first.expect("there is one seed at least").origin().clone(),
     };
-    let evaluation = summed((&plan.data, part), subject, &rounds, parts.left_out)?;
-    write(&plan.output, &evaluation)?;
+    let measured = Measured { dataset: &plan.data, part, left_out: parts.left_out };
+    let evaluation = HeadEvaluation::written(&plan.output, measured, subject, &rounds)?;
     describer.close()?;
-    Ok(evaluation.into_summary())
+    Ok(evaluation)
 }
 
 /// A picture with the SHA-256 of its file and its description.

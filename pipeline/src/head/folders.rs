@@ -83,6 +83,17 @@ pub fn read(root: &Path) -> Result<Vec<Picture>, HeadError> {
     Ok(pictures)
 }
 
+/// Returns the strictest part that `root` has, with its pictures.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_strictest(root: &Path) -> Result<(Part, Vec<Picture>), HeadError> {
+    let mut pictures = read(root)?;
+    let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
+    pictures.retain(|picture| picture.part == part);
+    Ok((part, pictures))
+}
+
 fn classes_in(root: &Path, folders: &[PathBuf], part: Part) -> Result<Vec<Picture>, HeadError> {
     if folders.is_empty() {
         return Err(HeadError::unfit(root, "a folder for each class", contents(root)?));

@@ -34,7 +34,8 @@ impl Classified {
         self.probabilities[self.said()]
     }
 
-    fn is_right(&self) -> bool {
+    /// Returns whether that is its class.
+    pub fn is_right(&self) -> bool {
         self.said() == self.truth
     }
 }
@@ -127,6 +128,15 @@ impl ClassMeasures {
         })
     }
 
+    /// Returns the same measures with rows and matrix of the classes that were there or were named alone.
+    #[must_use]
+    pub fn of_occurring_classes(mut self) -> Self {
+        let occurring = self.confusion.occurring();
+        self.classes = occurring.iter().map(|&class| self.classes[class].clone()).collect();
+        self.confusion = self.confusion.of_classes(&occurring);
+        self
+    }
+
     /// Returns the measures of `classified` that are defined, by name.
     pub fn values_of(labels: &[String], classified: &[Classified]) -> BTreeMap<&'static str, f64> {
         let (view, all) = (View { labels, classified }, (0..classified.len()).collect::<Vec<_>>());
@@ -140,8 +150,8 @@ impl ClassMeasures {
 
     /// Returns the same lines, with the `spread` of each measure over the seeds where it has one.
     pub fn lines_with(&self, spread: &BTreeMap<&'static str, Spread>) -> Vec<String> {
-        let line = |MeasureRow { name, value, interval, spread, .. }: MeasureRow| {
-            let spread = if spread.is_empty() { spread } else { format!("  seeds {spread}") };
+        let line = |MeasureRow { name, value, interval, beside, .. }: MeasureRow| {
+            let spread = if beside.is_empty() { beside } else { format!("  seeds {beside}") };
             format!("{name:<27} {value}  95 % {interval}{spread}")
         };
         measure_rows(self, spread).into_iter().map(line).collect()
@@ -321,9 +331,14 @@ mod tests {
         assert_eq!((measures.accuracy, measures.macro_f1, measures.image_auroc), (1.0, 1.0, None));
         assert_eq!((measures.classes[1].recall, measures.classes[1].precision), (None, None));
         assert!(!measures.intervals_95.contains_key("image_auroc"));
+        let occurring = measures.of_occurring_classes();
+        let names: Vec<&str> = occurring.classes.iter().map(|row| row.class.as_str()).collect();
+        assert_eq!((names, occurring.macro_f1), (vec!["a", "c"], 1.0));
+        assert_eq!((occurring.confusion.classes.len(), occurring.confusion.counts), (2, vec![vec![1, 0], vec![0, 1]]));
         assert_eq!(ClassMeasures::of(&labels(&["a", "b"]), &[]), None);
         assert_eq!(ClassMeasures::of(&labels(&["a", "b"]), &[Vec::new()]), None);
     }
+
     #[test]
     fn rounds_are_averaged_and_not_pooled() {
         let right = vec![classified(0, &[0.9, 0.1]), classified(1, &[0.2, 0.8])];

@@ -1,27 +1,77 @@
-//! `report.html` of a head: one file that shows how well it does, without scripts, fonts or links to anywhere.
+//! `report.html` of what names pictures: one file that shows how well it does, without scripts, fonts or links to anywhere.
+
+use std::path::Path;
 
 use askama::Template;
 
 use super::{
     ClassMeasures, Evaluation, HeadError, LeftOut, ReliabilityBin,
     charts::{ConfusionChart, rendered},
-    evaluation::Prediction,
-    table::{ClassRow, MeasureRow, class_rows, measure_rows},
+    evaluation::{Beside, Prediction},
+    table::{ClassRow, MeasureTable, class_rows},
 };
-use crate::html::{coverage::CoverageChart, picture::data_uri};
+use crate::{
+    eval::Latency,
+    html::{coverage::CoverageChart, picture::data_uri},
+};
 
-/// Mistakes that are shown, the surest first.
+/// Pictures that a gallery shows.
 const SHOWN: usize = 24;
 /// Longest side of a picture on the page.
 const SIDE_PX: u32 = 360;
 
-/// A picture that was named wrongly.
-struct Mistake {
+/// What a page says of one kind of what names pictures, beside what it says of every kind.
+#[derive(Default)]
+pub(super) struct Exhibit {
+    /// What was measured, in a few words.
+    pub(super) heading: String,
+    /// Who has not learned from the pictures that were measured: the end of a sentence.
+    pub(super) subject: String,
+    pub(super) tiles: Vec<Tile>,
+    pub(super) tables: Vec<MeasureTable>,
+    /// Each with what took it.
+    pub(super) times: Vec<(&'static str, Option<Latency>)>,
+    /// Galleries beside that of the mistakes.
+    pub(super) galleries: Vec<Gallery>,
+}
+
+/// A number that stands out.
+pub(super) struct Tile {
+    pub(super) name: &'static str,
+    pub(super) value: usize,
+    pub(super) beside: String,
+}
+
+/// Pictures that belong together.
+pub(super) struct Gallery {
+    pub(super) title: &'static str,
+    pub(super) note: &'static str,
+    pub(super) shots: Vec<Shot>,
+}
+
+/// A picture and what is said of it.
+pub(super) struct Shot {
     name: String,
-    class: String,
     said: String,
-    probability: String,
+    /// What else is to be known.
+    words: Vec<String>,
     picture: String,
+}
+
+impl Gallery {
+    /// Returns the gallery of the first pictures of `shots` that are still there.
+    pub(super) fn of((title, note): (&'static str, &'static str), shots: impl Iterator<Item = Option<Shot>>) -> Self {
+        Self { title, note, shots: shots.flatten().take(SHOWN).collect() }
+    }
+}
+
+impl Shot {
+    /// Returns the picture at `path`, which was called `said`; `None` of a file that has gone since.
+    pub(super) fn of(path: &Path, (said, probability): (&str, f64), words: Vec<String>) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let picture = data_uri(path, SIDE_PX)?;
+        Some(Self { name, said: format!("{said}, {probability:.3}"), words, picture })
+    }
 }
 
 /// A point of the calibration curve in a 400 x 400 drawing.
@@ -33,41 +83,56 @@ struct Dot {
     label: String,
 }
 
+/// How long something takes.
+struct Time {
+    what: &'static str,
+    text: String,
+}
+
 #[derive(Template)]
-#[template(path = "head_eval.html")]
-pub(super) struct HeadPage<'a> {
+#[template(path = "naming_eval.html")]
+pub(super) struct Page<'a> {
     evaluation: &'a Evaluation,
-    measures: Vec<MeasureRow>,
+    exhibit: Exhibit,
     classes: Vec<ClassRow<'a>>,
     wrong: usize,
-    latency: String,
+    times: Vec<Time>,
     /// An SVG of its own.
     confusion: String,
     dots: Vec<Dot>,
     coverage: Option<CoverageChart>,
-    mistakes: Vec<Mistake>,
+    galleries: Vec<Gallery>,
     left_out: Vec<String>,
 }
 
-impl<'a> HeadPage<'a> {
-    /// Pictures are those of the first of several heads.
-    pub(super) fn of(evaluation: &'a Evaluation, predictions: &[&Prediction]) -> Result<Self, HeadError> {
+impl<'a> Page<'a> {
+    /// Returns the page of `evaluation`, with the mistakes among `predictions`, one a picture.
+    pub(super) fn of(
+        evaluation: &'a Evaluation,
+        mut exhibit: Exhibit,
+        predictions: &[Prediction],
+    ) -> Result<Self, HeadError> {
         let measures = &evaluation.measures;
-        let latency = evaluation.latency_ms.map(|l| format!("{:.1} / {:.1} / {:.1} ms", l.p50, l.p95, l.p99));
         let wrong = surest_mistakes(predictions);
+        let galleries = [mistakes(&wrong)].into_iter().chain(std::mem::take(&mut exhibit.galleries));
         Ok(Self {
             evaluation,
-            measures: measure_rows(measures, &evaluation.spread),
             classes: class_rows(measures),
             wrong: wrong.len(),
-            latency: latency.unwrap_or_default(),
+            times: exhibit.times.iter().filter_map(time).collect(),
             confusion: rendered("confusion.svg", &ConfusionChart::of(&measures.confusion))?,
             dots: dots(measures),
             coverage: CoverageChart::of(&measures.selective),
-            mistakes: wrong.iter().copied().take(SHOWN).filter_map(mistake).collect(),
+            galleries: galleries.filter(|gallery| !gallery.shots.is_empty()).collect(),
             left_out: evaluation.left_out.iter().map(LeftOut::message).collect(),
+            exhibit,
         })
     }
+}
+
+fn time(&(what, latency): &(&'static str, Option<Latency>)) -> Option<Time> {
+    let Latency { p50, p95, p99 } = latency?;
+    Some(Time { what, text: format!("{p50:.1} / {p95:.1} / {p99:.1} ms") })
 }
 
 fn dots(measures: &ClassMeasures) -> Vec<Dot> {
@@ -81,21 +146,17 @@ fn dots(measures: &ClassMeasures) -> Vec<Dot> {
 }
 
 /// Returns what was named wrongly, the surest first.
-fn surest_mistakes<'a>(predictions: &[&'a Prediction]) -> Vec<&'a Prediction> {
-    let seed = predictions.first().and_then(|first| first.seed);
-    let of_first = predictions.iter().copied().filter(|prediction| prediction.seed == seed);
-    let mut wrong: Vec<&Prediction> = of_first.filter(|prediction| prediction.said != prediction.class).collect();
+fn surest_mistakes(predictions: &[Prediction]) -> Vec<&Prediction> {
+    let mut wrong: Vec<&Prediction> = predictions.iter().filter(|prediction| !prediction.is_right).collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     wrong
 }
 
-fn mistake(prediction: &Prediction) -> Option<Mistake> {
-    Some(Mistake {
-        name: prediction.path.file_name()?.to_string_lossy().into_owned(),
-        class: prediction.class.clone(),
-        said: prediction.said.clone(),
-        probability: format!("{:.3}", prediction.probability),
-        // The page does without a file that has gone since.
-        picture: data_uri(&prediction.path, SIDE_PX)?,
-    })
+fn mistakes(wrong: &[&Prediction]) -> Gallery {
+    let shot = |prediction: &&Prediction| {
+        let mut words = vec![format!("is {}", prediction.truth())];
+        words.extend(prediction.beside.iter().flat_map(Beside::words));
+        Shot::of(&prediction.path, (&prediction.said, prediction.probability), words)
+    };
+    Gallery::of(("Surest mistakes", ""), wrong.iter().map(shot))
 }

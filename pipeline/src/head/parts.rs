@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cameras::natural_order;
+use cameras::{CameraError, natural_order};
 use models::hash::digest;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub enum Reason {
     Leakage(PathBuf),
     /// The same file is in the part once more.
     Twice(PathBuf),
-    /// The same file is in the folder of another class.
+    /// The same file is in the folder of another class, or among the strangers.
     TwoClasses(PathBuf),
     /// The head that is measured was learned from it: leakage.
     LearnedFrom,
@@ -113,6 +113,38 @@ impl Parts {
             self.leave_out(picture.path, reason(first.path.clone()));
         }
         self.pictures.push((first, sha256));
+    }
+
+    /// Leaves out the pictures for which there is a `reason`, told by the SHA-256 of their files.
+    pub(super) fn leave_out_for(&mut self, reason: impl Fn(&[u8; 32]) -> Option<Reason>) {
+        for (picture, digest) in std::mem::take(&mut self.pictures) {
+            match reason(&digest) {
+                Some(reason) => self.leave_out(picture.path, reason),
+                None => self.pictures.push((picture, digest)),
+            }
+        }
+    }
+
+    /// Returns what `find` finds in each picture, in their order; one that cannot be read, `Err` inside, is left out.
+    ///
+    /// # Errors
+    /// The first of `find`; pictures are lost then.
+    pub(super) fn find_in_each<T>(
+        &mut self,
+        mut find: impl FnMut(&Picture, &[u8; 32]) -> Result<Result<T, CameraError>, HeadError>,
+    ) -> Result<Vec<T>, HeadError> {
+        let pictures = std::mem::take(&mut self.pictures);
+        let mut found = Vec::with_capacity(pictures.len());
+        for (picture, digest) in pictures {
+            match find(&picture, &digest)? {
+                Ok(one) => {
+                    found.push(one);
+                    self.pictures.push((picture, digest));
+                }
+                Err(error) => self.leave_out(picture.path, Reason::Unreadable(error.to_string())),
+            }
+        }
+        Ok(found)
     }
 
     /// Returns how many pictures a part has.

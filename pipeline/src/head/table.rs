@@ -11,8 +11,36 @@ pub(crate) struct MeasureRow {
     pub(crate) meaning: &'static str,
     pub(crate) value: String,
     pub(crate) interval: String,
-    /// Over the draws of pictures to learn from.
-    pub(crate) spread: String,
+    /// The spread over the draws of pictures to learn from, or of how many pictures it is a share.
+    pub(crate) beside: String,
+}
+
+/// Measures that belong together.
+pub(crate) struct MeasureTable {
+    pub(crate) title: &'static str,
+    pub(crate) note: &'static str,
+    /// What [`MeasureRow::beside`] is; empty where it is nothing.
+    pub(crate) beside: &'static str,
+    pub(crate) rows: Vec<MeasureRow>,
+}
+
+impl MeasureTable {
+    /// Returns how well pictures are named, with the `spread` over the draws of pictures to learn from where there is one.
+    pub(crate) fn of(measures: &ClassMeasures, spread: &BTreeMap<&'static str, Spread>) -> Self {
+        let (beside, note) = if spread.is_empty() {
+            (
+                "",
+                "Intervals cover the choice of pictures (95 %): exact binomial for accuracy and recall, else a bootstrap.",
+            )
+        } else {
+            (
+                "Draws",
+                "Intervals cover the choice of pictures (95 %): exact binomial for accuracy and recall, else a bootstrap. \
+                ± is the standard deviation over the draws of pictures to learn from.",
+            )
+        };
+        Self { title: "Measures", note, beside, rows: measure_rows(measures, spread) }
+    }
 }
 
 /// A class.
@@ -46,8 +74,8 @@ const fn named(measures: &ClassMeasures) -> [(&'static str, &'static str, Option
 pub(crate) fn measure_rows(measures: &ClassMeasures, spread: &BTreeMap<&'static str, Spread>) -> Vec<MeasureRow> {
     let row = |(name, meaning, value): (&'static str, &'static str, Option<f64>)| {
         let interval = range(measures.intervals_95.get(name).copied());
-        let spread = spread.get(name).map(|spread| format!("± {}", three(spread.std))).unwrap_or_default();
-        Some(MeasureRow { name, meaning, value: three(value?), interval, spread })
+        let beside = spread.get(name).map(|spread| format!("± {}", three(spread.std))).unwrap_or_default();
+        Some(MeasureRow { name, meaning, value: three(value?), interval, beside })
     };
     named(measures).into_iter().filter_map(row).collect()
 }
@@ -74,6 +102,6 @@ pub(crate) fn three(value: f64) -> String {
     format!("{value:.3}")
 }
 
-fn range(interval: Option<Interval>) -> String {
+pub(super) fn range(interval: Option<Interval>) -> String {
     interval.map_or_else(|| "–".to_owned(), |Interval { low, high }| format!("{low:.3} to {high:.3}"))
 }

@@ -4,9 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use models::{bundle::DEFAULT_BUNDLE, domain::Domain, ort_engine::SessionConfig};
 
-use super::{Outcome, latency_line, print_line, progress};
+use super::{Outcome, Print, latency_line, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{DomainEvaluation, DomainPlan, Examinee, evaluate_domain},
+    head::{DomainEvaluation, DomainPlan, Examinee, MeasureRow, MeasureTable, evaluate_domain},
     kit::{Kit, Text},
     policy::Policy,
 };
@@ -22,56 +22,49 @@ pub(super) struct Order<'a> {
     pub(super) output: &'a Path,
 }
 
-/// Measures a domain.
+/// Measures a domain and says what came of it.
 ///
 /// # Errors
 /// When a model file is missing, or as [`evaluate_domain`].
-pub(super) fn evaluated(order: Order<'_>) -> anyhow::Result<DomainEvaluation> {
+pub(super) fn run(order: Order<'_>, print: Print) -> anyhow::Result<Outcome> {
     let kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
     let domain = Arc::new(Domain::find(order.domain)?);
-    let eyes = kit.domain_eyes(&domain)?;
+    let (eyes, models) = (kit.domain_eyes(&domain)?, kit.domain_models(&domain)?);
     let mut author = match order.text {
         Text::Written if domain.speaks() => Some(kit.author()?),
         Text::Written | Text::Plain => None,
     };
-    let mut examinee = Examinee { domain, eyes, author: author.as_mut().map(|author| author as _) };
+    let mut examinee = Examinee { domain, eyes, models, author: author.as_mut().map(|author| author as _) };
     let familiar_from = Policy::default().familiar_from;
     let plan = DomainPlan { dataset: order.dataset, strangers: order.strangers, familiar_from, output: order.output };
     let bar = progress::bar(0, "looking at pictures");
     let evaluation = evaluate_domain(&mut examinee, plan, &mut progress::counting(&bar));
     bar.finish_and_clear();
-    Ok(evaluation?)
+    say(&evaluation?, order.output, print)
 }
 
-/// Prints what came of it.
-///
-/// # Errors
-/// When standard output cannot be written.
-pub(super) fn say(evaluation: &DomainEvaluation) -> anyhow::Result<Outcome> {
-    print_line(&format!("{} pictures measured, {} left out", evaluation.head.n_images, evaluation.left_out.len()))?;
-    for line in evaluation.head.lines() {
+fn say(summary: &DomainEvaluation, output: &Path, print: Print) -> anyhow::Result<Outcome> {
+    let DomainEvaluation { evaluation, language_latency_ms, .. } = summary;
+    warn_of_left_out(&evaluation.left_out)?;
+    if matches!(print, Print::Json) {
+        return print_json(summary);
+    }
+    let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
+    print_line(&format!("{measured} pictures measured, {left_out} left out"))?;
+    for line in evaluation.measures.lines() {
         print_line(&line)?;
     }
-    if let Some(spoken) = &evaluation.language_model {
-        let shares = [
-            ("language accuracy", Some(spoken.accuracy)),
-            ("language agreement", Some(spoken.agreement_with_head)),
-            ("accuracy where agreed", spoken.accuracy_where_agreed),
-            ("valid JSON", Some(spoken.valid_json)),
-            ("hallucinated on good", spoken.hallucinated_on_good),
-            ("accuracy, blanked", spoken.accuracy_blanked),
-        ];
-        for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
-            print_line(&format!("{name:<22} {}", share.text()))?;
+    for MeasureTable { title, rows, .. } in summary.tables() {
+        print_line(&format!("{title}:"))?;
+        for MeasureRow { name, value, interval, beside, .. } in rows {
+            print_line(&format!("  {name:<25} {value}  95 % {interval}  ({beside} pictures)"))?;
         }
     }
-    if let Some(strangers) = &evaluation.strangers {
-        print_line(&format!("{:<22} {:.4}", "strangers' AUROC", strangers.image_auroc))?;
-        print_line(&format!("{:<22} {}", "own refused", strangers.own_refused.text()))?;
-        print_line(&format!("{:<22} {}", "strangers refused", strangers.strangers_refused.text()))?;
+    for (latency, of) in [(evaluation.latency_ms, "eyes and head"), (*language_latency_ms, "language model")] {
+        if let Some(latency) = latency {
+            print_line(&format!("{}, {of}", latency_line(latency)))?;
+        }
     }
-    for latency in [evaluation.latency_ms, evaluation.language_latency_ms].into_iter().flatten() {
-        print_line(&latency_line(latency))?;
-    }
+    print_line(&format!("report: {}", output.join("report.html").display()))?;
     Ok(Outcome::Done)
 }

@@ -1,7 +1,4 @@
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use models::{
     Encoder,
@@ -10,9 +7,9 @@ use models::{
     ort_engine::SessionConfig,
 };
 
-use super::{Folders, Outcome, Print, print_json, print_line, progress};
+use super::{Folders, Outcome, Print, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{Evaluation, FewShotPlan, HEAD_FILE, RESOLUTION_PX, evaluate, evaluate_few_shot},
+    head::{FewShotPlan, HEAD_FILE, HeadEvaluation, RESOLUTION_PX, evaluate, evaluate_few_shot},
     kit::Kit,
 };
 
@@ -49,17 +46,15 @@ pub(super) fn run_few_shot((shots, seeds): (u32, u64), folders: Folders<'_>, pri
     say(&evaluation?, folders, print)
 }
 
-fn say(evaluation: &Evaluation, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
-    let mut stderr = io::stderr().lock();
-    for left_out in &evaluation.left_out {
-        writeln!(stderr, "loupe: {}", left_out.message())?;
-    }
+fn say(summary: &HeadEvaluation, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
+    let HeadEvaluation { evaluation, spread, .. } = summary;
+    warn_of_left_out(&evaluation.left_out)?;
     if matches!(print, Print::Json) {
-        return print_json(evaluation);
+        return print_json(summary);
     }
     let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
     print_line(&format!("{measured} pictures measured, {left_out} left out"))?;
-    for line in evaluation.measures.lines_with(&evaluation.spread) {
+    for line in evaluation.measures.lines_with(spread) {
         print_line(&line)?;
     }
     if let Some(latency) = evaluation.latency_ms {

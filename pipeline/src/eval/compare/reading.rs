@@ -45,7 +45,7 @@ impl Measured {
             found,
         };
         let measured: Self = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
-        if ![SCHEMA, crate::head::SCHEMA].contains(&measured.schema.as_str()) {
+        if ![SCHEMA, crate::head::HEAD_SCHEMA].contains(&measured.schema.as_str()) {
             return Err(refused(format!("the schema {}", measured.schema)));
         }
         Ok(measured)

@@ -116,12 +116,28 @@ impl Confusion {
 
     /// Returns the mean F1 over the classes that were there or were named, as scikit-learn does; `None` without cases.
     pub fn macro_f1(&self) -> Option<f64> {
+        let f1 = self.f1_of_classes();
+        let occurring: Vec<f64> = self.occurring().into_iter().map(|class| f1[class]).collect();
+        (!occurring.is_empty()).then(|| occurring.iter().sum::<f64>() / occurring.len() as f64)
+    }
+
+    /// Returns the places of the classes that were there or were named, ascending.
+    pub fn occurring(&self) -> Vec<usize> {
         let occurs = |&class: &usize| {
             self.counts[class].iter().sum::<usize>() + self.counts.iter().map(|row| row[class]).sum::<usize>() > 0
         };
-        let f1 = self.f1_of_classes();
-        let occurring: Vec<f64> = (0..self.classes.len()).filter(occurs).map(|class| f1[class]).collect();
-        (!occurring.is_empty()).then(|| occurring.iter().sum::<f64>() / occurring.len() as f64)
+        (0..self.classes.len()).filter(occurs).collect()
+    }
+
+    /// Returns the matrix of the classes at these `places` alone.
+    ///
+    /// # Panics
+    /// When there is no class at a place.
+    #[must_use]
+    pub fn of_classes(&self, places: &[usize]) -> Self {
+        let row = |&class: &usize| places.iter().map(|&said| self.counts[class][said]).collect();
+        let classes = places.iter().map(|&class| self.classes[class].clone()).collect();
+        Self { classes, counts: places.iter().map(row).collect() }
     }
 }
 

@@ -1,11 +1,14 @@
 use models::domain::Label;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Looked;
-use crate::eval::metrics::{Interval, Roc, Scored, clopper_pearson};
+use super::findings::Looked;
+use crate::{
+    eval::metrics::{Interval, Roc, Scored, clopper_pearson},
+    head::table::{MeasureRow, MeasureTable, range, three},
+};
 
 /// A share of pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Share {
     /// In 0..=1.
     pub share: f64,
@@ -23,10 +26,9 @@ impl Share {
         (n > 0).then(|| Self { share: hits / n as f64, n, interval_95: clopper_pearson(hits, n as f64) })
     }
 
-    /// Returns the share with its interval, for a person.
-    pub fn text(&self) -> String {
-        let interval = self.interval_95.map(|i| format!("  95 % {:.3} to {:.3}", i.low, i.high));
-        format!("{:.4}{}  ({} pictures)", self.share, interval.unwrap_or_default(), self.n)
+    fn row(&self, name: &'static str, meaning: &'static str) -> MeasureRow {
+        let (value, interval) = (three(self.share), range(self.interval_95));
+        MeasureRow { name, meaning, value, interval, beside: self.n.to_string() }
     }
 }
 
@@ -50,17 +52,46 @@ pub struct SpokenMeasures {
 impl SpokenMeasures {
     /// Returns the measures of pictures at which the language model looked, which answers `blank` about a grey one; `None` without any.
     pub(super) fn of(labels: &[Label], looked: &[Looked], blank: Option<usize>) -> Option<Self> {
-        let is_right = |one: &Looked| one.named == Some(one.truth);
-        let agrees = |one: &&Looked| one.named == Some(one.opinion.best());
+        let is_right = |one: &Looked| one.named() == Some(one.truth);
+        let agrees = |one: &&Looked| one.named() == Some(one.found.opinion.best());
         let good = looked.iter().filter(|one| labels[one.truth].is_good());
         Some(Self {
             accuracy: Share::of(looked.iter().map(is_right))?,
             agreement_with_head: Share::of(looked.iter().map(|one| agrees(&one)))?,
             accuracy_where_agreed: Share::of(looked.iter().filter(agrees).map(is_right)),
-            valid_json: Share::of(looked.iter().map(|one| one.named.is_some()))?,
-            hallucinated_on_good: Share::of(good.map(|one| one.named.is_some_and(|named| !labels[named].is_good()))),
+            valid_json: Share::of(looked.iter().map(|one| one.named().is_some()))?,
+            hallucinated_on_good: Share::of(good.map(|one| one.named().is_some_and(|named| !labels[named].is_good()))),
             accuracy_blanked: blank.and_then(|blank| Share::of(looked.iter().map(|one| blank == one.truth))),
         })
+    }
+}
+
+impl SpokenMeasures {
+    /// Returns the shares that are defined, for a person.
+    pub(super) fn table(&self) -> MeasureTable {
+        let Self { accuracy, agreement_with_head, accuracy_where_agreed, valid_json, .. } = *self;
+        let rows = [
+            ("accuracy", "pictures named rightly", Some(accuracy)),
+            ("agreement_with_head", "pictures that head and language model name alike", Some(agreement_with_head)),
+            ("accuracy_where_agreed", "of these, pictures named rightly", accuracy_where_agreed),
+            ("valid_json", "answers that are one of the domain's labels in valid JSON", Some(valid_json)),
+            (
+                "hallucinated_on_good",
+                "of pictures of which nothing is the matter, those in which it names something",
+                self.hallucinated_on_good,
+            ),
+            (
+                "accuracy_blanked",
+                "answers that would be true if every picture were grey: guessed without looking",
+                self.accuracy_blanked,
+            ),
+        ];
+        MeasureTable {
+            title: "Language model",
+            note: "It looks through the same eyes as the head. Intervals are exact binomial.",
+            beside: "Pictures",
+            rows: rows.into_iter().filter_map(|(name, meaning, share)| Some(share?.row(name, meaning))).collect(),
+        }
     }
 }
 
@@ -73,6 +104,31 @@ pub struct StrangerMeasures {
     pub own_refused: Share,
     /// Of the others, those that it takes for strangers.
     pub strangers_refused: Share,
+}
+
+impl StrangerMeasures {
+    /// Returns the measures for a person.
+    pub(super) fn table(&self) -> MeasureTable {
+        let meaning = "a stranger looks stranger than a picture of the domain's own";
+        let auroc = MeasureRow {
+            name: "image_auroc",
+            meaning,
+            value: three(self.image_auroc),
+            interval: range(None),
+            beside: (self.own_refused.n + self.strangers_refused.n).to_string(),
+        };
+        let rows = vec![
+            auroc,
+            self.own_refused.row("own_refused", "of its own pictures, those that it takes for strangers"),
+            self.strangers_refused.row("strangers_refused", "of the others, those that it takes for strangers"),
+        ];
+        MeasureTable {
+            title: "Strangers",
+            note: "Whether the domain knows what is not its own. What it takes for a stranger, a person sees.",
+            beside: "Pictures",
+            rows,
+        }
+    }
 }
 
 /// How strange a picture is to a domain.
@@ -97,9 +153,12 @@ impl StrangerMeasures {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use models::domain::Opinion;
 
     use super::*;
+    use crate::head::domain_evaluation::examinee::{Found, Spoken};
 
     fn label(finding: &str) -> Label {
         let [id, task, subject] = ["x", "leaves", "oak leaf"].map(str::to_owned);
@@ -110,7 +169,8 @@ mod tests {
         let mut probabilities = vec![0.1; 2];
         probabilities[head] = 0.9;
         let opinion = Opinion { probabilities, strangeness: 1.0, familiarity: 0.5 };
-        Looked { truth, opinion, named, head_millis: 1.0, spoken_millis: Some(1.0) }
+        let latency = Duration::from_millis(1);
+        Looked { truth, found: Found { opinion, latency, spoken: Some(Spoken { named, latency }) } }
     }
 
     #[test]
