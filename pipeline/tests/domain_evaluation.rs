@@ -87,7 +87,7 @@ const LEFT_OUT: [&str; 3] = [
 ];
 
 #[test]
-fn a_domain_is_measured_and_shown() {
+fn a_domain_is_measured_shown_and_compared() {
     let bench = bench();
     let Some(metrics) = json(&bench, &[&EVAL[..], &["--json"]].concat(), &LEFT_OUT) else { return };
     assert_eq!(
@@ -138,6 +138,15 @@ fn a_domain_is_measured_and_shown() {
     let silent = ["eval", "leaves", "--domain", "crops", "--no-text", "--output", "silent", "--json"];
     let silent = json(&bench, &silent, &LEFT_OUT[..1]).unwrap();
     assert_eq!((&silent["language_model"], &silent["data_sha256"]), (&Value::Null, &metrics["data_sha256"]));
+    let train = ["train", "--head-only", "--data", "leaves", "--output", "head", "--json"];
+    json(&bench, &train, &[]).unwrap();
+    json(&bench, &["eval", "leaves", "--head", "head", "--output", "headed", "--json"], &LEFT_OUT[..1]).unwrap();
+    for (other, judge) in [("silent", "domain crops"), ("headed", "head head/head.safetensors")] {
+        let other = format!("{other}/metrics.json");
+        let compared = json(&bench, &["eval", "--compare", "out/metrics.json", &other, "--json"], &[]).unwrap();
+        assert_eq!((&compared["data_is_known_equal"], &compared["paired"]["n_images"]), (&true.into(), &8.into()));
+        assert_eq!((&compared["a"]["judge"], &compared["b"]["judge"]), (&"domain crops".into(), &judge.into()));
+    }
 }
 
 /// Names the same label whatever it sees, and counts how often it looks.

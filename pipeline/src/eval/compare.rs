@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     EvalError, Latency,
-    explained::{EXPLAINED, OF_HEADS, is_better_smaller},
+    explained::{EXPLAINED, OF_DOMAINS, OF_HEADS, is_better_smaller},
     metrics::{Interval, mcnemar_exact},
 };
 use reading::{Measured, Rights};
@@ -21,7 +21,7 @@ const SCHEMA: &str = "loupe.comparison/1";
 pub struct Side {
     /// Its `metrics.json`.
     pub path: PathBuf,
-    /// What judged: a gate, a station or a head.
+    /// What judged: a gate, a station, a head or a domain.
     pub judge: String,
     /// The data set's folder.
     pub dataset: String,
@@ -132,7 +132,7 @@ impl Comparison {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    EXPLAINED.iter().chain(&OF_HEADS).map(|(name, _)| *name)
+    EXPLAINED.iter().chain(&OF_HEADS).chain(&OF_DOMAINS).map(|(name, _)| *name)
 }
 
 /// The same images with the same labels, and measures that mean the same.
@@ -148,7 +148,9 @@ fn check_comparable((a, first): (&Path, &Measured), (b, second): (&Path, &Measur
         let expected = format!("the images and labels of {} (SHA-256 {})", a.display(), short(one));
         return Err(refused(expected, format!("others (SHA-256 {})", short(other))));
     }
-    if first.kind() != second.kind() && [first, second].into_iter().any(|side| !side.tells_two_classes()) {
+    if first.is_of_verdicts() != second.is_of_verdicts()
+        && [first, second].into_iter().any(|side| !side.tells_two_classes())
+    {
         let expected = format!("measures that mean what those of {} ({}) do", a.display(), first.meaning());
         return Err(refused(expected, second.meaning()));
     }

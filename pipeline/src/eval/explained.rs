@@ -29,7 +29,22 @@ pub(super) const OF_HEADS: [(&str, &str); 2] = [
     ("log_loss", "mean of -ln of the true class's probability"),
 ];
 
+/// Measures that domains alone have: shares that the language model reaches.
+pub(super) const OF_DOMAINS: [(&str, &str); 3] = [
+    ("language_model.accuracy", "pictures named rightly by the language model"),
+    ("language_model.accuracy_where_agreed", "pictures named rightly among those that it and the head name alike"),
+    ("language_model.hallucinated_on_good", "pictures of nothing that is the matter in which it names something"),
+];
+
 /// Returns whether a smaller value of `measure` is better.
 pub(super) fn is_better_smaller(measure: &str) -> bool {
-    ["escape_rate", "overkill_rate", "aurc", "calibration_error", "log_loss"].contains(&measure)
+    const SMALLER: [&str; 6] = [
+        "escape_rate",
+        "overkill_rate",
+        "aurc",
+        "calibration_error",
+        "log_loss",
+        "language_model.hallucinated_on_good",
+    ];
+    SMALLER.contains(&measure)
 }

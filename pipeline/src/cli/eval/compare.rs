@@ -26,11 +26,14 @@ fn lines(comparison: &Comparison) -> Vec<String> {
                 .to_owned(),
         );
     }
-    lines.push(format!("{:<27} {:<24} {:<24} {:>8}  {:<9} 95 % intervals", "measure", "A", "B", "B - A", "better"));
-    lines.extend(comparison.measures.iter().map(row));
+    let header = format!("{:<24} {:<24} {:>8}  {:<9} 95 % intervals", "A", "B", "B - A", "better");
+    let mut rows = vec![("measure", header)];
+    rows.extend(comparison.measures.iter().map(|compared| (compared.measure, row(compared))));
     if let [Some(a), Some(b)] = comparison.latency_ms {
-        lines.extend(latency_rows(a, b));
+        rows.extend(latency_rows(a, b));
     }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    lines.extend(rows.into_iter().map(|(name, row)| format!("{name:<width$} {row}")));
     lines.push(match (comparison.paired, &comparison.not_paired) {
         (Some(paired), _) => format!(
             "image by image (accuracy, first seed): A alone is right on {} of {}, B alone on {}; exact McNemar p = {:.4}",
@@ -45,7 +48,7 @@ fn side(letter: char, Side { path, judge, dataset, n_images, n_seeds }: &Side) -
     format!("{letter}: {}: {judge} on {n_images} images of {dataset}, {n_seeds} seed(s)", path.display())
 }
 
-fn row(Compared { measure, a, b, difference, better, intervals_overlap }: &Compared) -> String {
+fn row(Compared { a, b, difference, better, intervals_overlap, .. }: &Compared) -> String {
     let better = match better {
         Better::A => "A",
         Better::B => "B",
@@ -56,7 +59,7 @@ fn row(Compared { measure, a, b, difference, better, intervals_overlap }: &Compa
         Some(false) => "apart",
         None => "-",
     };
-    format!("{measure:<27} {:<24} {:<24} {difference:>+8.4}  {better:<9} {overlap}", cell(*a), cell(*b))
+    format!("{:<24} {:<24} {difference:>+8.4}  {better:<9} {overlap}", cell(*a), cell(*b))
 }
 
 fn cell(Value { value, interval_95 }: Value) -> String {
@@ -64,14 +67,14 @@ fn cell(Value { value, interval_95 }: Value) -> String {
     format!("{value:.4}{}", interval.unwrap_or_default())
 }
 
-fn latency_rows(a: Latency, b: Latency) -> [String; 3] {
-    [("p50", a.p50, b.p50), ("p95", a.p95, b.p95), ("p99", a.p99, b.p99)].map(|(name, a, b)| {
+fn latency_rows(a: Latency, b: Latency) -> [(&'static str, String); 3] {
+    [("latency p50", a.p50, b.p50), ("latency p95", a.p95, b.p95), ("latency p99", a.p99, b.p99)].map(|(name, a, b)| {
         let better = match a.total_cmp(&b) {
             Ordering::Less => "A",
             Ordering::Greater => "B",
             Ordering::Equal => "equal",
         };
         let [first, second] = [a, b].map(|millis| format!("{millis:.1} ms"));
-        format!("{:<27} {first:<24} {second:<24} {:>+8.1}  {better:<9} -", format!("latency {name}"), b - a)
+        (name, format!("{first:<24} {second:<24} {:>+8.1}  {better:<9} -", b - a))
     })
 }

@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Side, Value};
-use crate::eval::{EvalError, Latency, SCHEMA, metrics::Interval, output::PREDICTIONS};
+use crate::{
+    eval::{EvalError, Latency, SCHEMA, metrics::Interval, output::PREDICTIONS},
+    head::{DOMAIN_SCHEMA, HEAD_SCHEMA, Share},
+};
 
-/// What is read of a `metrics.json`, of a station or of a head.
+/// What is read of a `metrics.json`, of a station, a head or a domain.
 #[derive(Deserialize)]
 pub(super) struct Measured {
     schema: String,
@@ -21,6 +24,7 @@ pub(super) struct Measured {
     gate: Option<String>,
     station: Option<String>,
     head: Option<String>,
+    domain: Option<String>,
     #[serde(default)]
     intervals_95: BTreeMap<String, Interval>,
     pub(super) latency_ms: Option<Latency>,
@@ -45,20 +49,25 @@ impl Measured {
             found,
         };
         let measured: Self = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
-        if ![SCHEMA, crate::head::HEAD_SCHEMA].contains(&measured.schema.as_str()) {
+        if ![SCHEMA, HEAD_SCHEMA, DOMAIN_SCHEMA].contains(&measured.schema.as_str()) {
             return Err(refused(format!("the schema {}", measured.schema)));
         }
         Ok(measured)
     }
 
+    /// Returns the measure of that name; `part.name` is the share `name` in `part`.
     pub(super) fn value(&self, measure: &str) -> Option<Value> {
+        if let Some((part, name)) = measure.split_once('.') {
+            let Share { share, interval_95, .. } = Share::deserialize(self.others.get(part)?.get(name)?).ok()?;
+            return Some(Value { value: share, interval_95 });
+        }
         let value = self.others.get(measure)?.as_f64()?;
         Some(Value { value, interval_95: self.intervals_95.get(measure).copied() })
     }
 
-    /// Verdicts about parts and names of classes are of different kinds.
-    pub(super) fn kind(&self) -> &str {
-        &self.schema
+    /// Returns whether the measures are of verdicts about parts, and not of names of classes.
+    pub(super) fn is_of_verdicts(&self) -> bool {
+        self.schema == SCHEMA
     }
 
     /// Whether being right means the same for verdicts and for names.
@@ -68,21 +77,22 @@ impl Measured {
 
     pub(super) fn meaning(&self) -> String {
         let classes = self.confusion.classes.len();
-        if self.schema == SCHEMA { "verdicts about parts".to_owned() } else { format!("names of {classes} classes") }
+        if self.is_of_verdicts() { "verdicts about parts".to_owned() } else { format!("names of {classes} classes") }
     }
 
     pub(super) fn into_side(self, path: &Path) -> Side {
-        let judge = match (self.station, self.head, self.gate) {
+        let judge = match (self.station, self.head, self.domain, self.gate) {
             (Some(station), ..) => format!("station {station}"),
-            (None, Some(head), _) => format!("head {head}"),
-            (None, None, gate) => format!("gate {}", gate.unwrap_or_default()),
+            (None, Some(head), ..) => format!("head {head}"),
+            (None, None, Some(domain), _) => format!("domain {domain}"),
+            (None, None, None, gate) => format!("gate {}", gate.unwrap_or_default()),
         };
         let n_seeds = self.seeds.len().max(1);
         Side { path: path.to_owned(), judge, dataset: self.dataset, n_images: self.n_images, n_seeds }
     }
 }
 
-/// A line of `predictions.jsonl`, of a station or of a head.
+/// A line of `predictions.jsonl`, of a station, a head or a domain.
 #[derive(Deserialize)]
 struct Line {
     seed: Option<u64>,
@@ -93,6 +103,8 @@ struct Line {
     is_defect: Option<bool>,
     is_rejected: Option<bool>,
     said: Option<String>,
+    /// Of a head, missing in files of older versions; a domain has names of its own for classes.
+    is_right: Option<bool>,
 }
 
 /// Whether each image was judged rightly in the first seed, by content and class.
@@ -127,10 +139,9 @@ impl Rights {
 impl Line {
     /// `None` for an image that could not be judged.
     fn is_right(&self) -> Option<bool> {
-        match (&self.said, self.is_rejected) {
-            (Some(said), _) => Some(*said == self.class),
-            (None, is_rejected) => Some(is_rejected? == self.is_defect?),
-        }
+        let is_named_rightly = || Some(*self.said.as_ref()? == self.class);
+        let is_judged_rightly = || Some(self.is_rejected? == self.is_defect?);
+        self.is_right.or_else(is_named_rightly).or_else(is_judged_rightly)
     }
 
     fn key(&self) -> String {

@@ -73,6 +73,40 @@ fn a_head_of_two_classes_stands_beside_a_station() {
 }
 
 #[test]
+fn a_domain_stands_beside_a_head_and_beside_another_domain() {
+    let root = tempfile::tempdir().unwrap();
+    let domain = |share: f64| {
+        let mut domain = head(&["oak leaf: healthy", "oak leaf: mildew", "elm leaf: rust"]);
+        domain["schema"] = json!("loupe.domain-metrics/1");
+        domain["domain"] = json!("leaves");
+        domain["language_model"] = json!({"accuracy": {"share": share, "n": 10, "interval_95": null}});
+        domain.as_object_mut().unwrap().remove("head");
+        domain
+    };
+    let [a, b] = [("a", 0.25), ("b", 0.75)].map(|(name, share)| {
+        let path = evaluation(&root.path().join(name), &domain(share), &[true]);
+        let named = |is_right: bool, class: &str| {
+            let said = if is_right { "oak leaf: mildew" } else { "oak leaf: healthy" };
+            json!({"path": "0.png", "sha256": "0", "class": class, "said": said, "is_right": is_right}).to_string()
+        };
+        fs::write(path.with_file_name("predictions.jsonl"), named(share > 0.5, "mildew")).unwrap();
+        path
+    });
+    let domains = Comparison::of(&a, &b).unwrap();
+    let spoken = domains.measures.last().unwrap();
+    assert_eq!((spoken.measure, spoken.a.value, spoken.b.value), ("language_model.accuracy", 0.25, 0.75));
+    assert_eq!((domains.a.judge.as_str(), domains.paired.unwrap().only_b_right), ("domain leaves", 1));
+    let c = evaluation(&root.path().join("c"), &head(&["healthy", "mildew"]), &[true]);
+    fs::write(
+        c.with_file_name("predictions.jsonl"),
+        json!({"path": "0.png", "sha256": "0", "class": "mildew", "said": "mildew"}).to_string(),
+    )
+    .unwrap();
+    let paired = Comparison::of(&a, &c).unwrap().paired.unwrap();
+    assert_eq!((paired.n_images, paired.only_a_right, paired.only_b_right), (1, 0, 1));
+}
+
+#[test]
 fn what_cannot_be_compared_is_one_line() {
     let root = tempfile::tempdir().unwrap();
     let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &[true]);
