@@ -29,8 +29,11 @@ pub(super) const OF_HEADS: [(&str, &str); 2] = [
     ("log_loss", "mean of -ln of the true class's probability"),
 ];
 
-/// Measures that domains alone have: shares that the language model reaches.
-pub(super) const OF_DOMAINS: [(&str, &str); 3] = [
+/// Measures that domains alone have: shares that head and language model reach.
+pub(super) const OF_DOMAINS: [(&str, &str); 6] = [
+    ("judgement.accuracy", "pictures of which the head rightly says whether anything is the matter"),
+    ("judgement.escape_rate", "of bad ones, those in which it sees nothing"),
+    ("judgement.overkill_rate", "of good ones, those in which it sees something"),
     ("language_model.accuracy", "pictures named rightly by the language model"),
     ("language_model.accuracy_where_agreed", "pictures named rightly among those that it and the head name alike"),
     ("language_model.hallucinated_on_good", "pictures of nothing that is the matter in which it names something"),
@@ -38,12 +41,14 @@ pub(super) const OF_DOMAINS: [(&str, &str); 3] = [
 
 /// Returns whether a smaller value of `measure` is better.
 pub(super) fn is_better_smaller(measure: &str) -> bool {
-    const SMALLER: [&str; 6] = [
+    const SMALLER: [&str; 8] = [
         "escape_rate",
         "overkill_rate",
         "aurc",
         "calibration_error",
         "log_loss",
+        "judgement.escape_rate",
+        "judgement.overkill_rate",
         "language_model.hallucinated_on_good",
     ];
     SMALLER.contains(&measure)

@@ -4,6 +4,7 @@
 mod examinee;
 mod examiner;
 mod findings;
+mod judgement;
 mod measures;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -24,6 +25,7 @@ use examinee::Asked;
 pub use examinee::Examinee;
 use examiner::Examiner;
 use findings::{Findings, Looked};
+pub use judgement::JudgementMeasures;
 pub use measures::{Share, SpokenMeasures, StrangerMeasures};
 
 /// The version that `metrics.json` carries in its field `schema`.
@@ -47,6 +49,8 @@ pub struct DomainEvaluation {
     pub labels: Vec<String>,
     /// See [`DomainPlan::familiar_from`].
     pub familiar_from: f64,
+    /// How well its head tells good from bad; `None` where it knows no good ones or there are none of one kind.
+    pub judgement: Option<JudgementMeasures>,
     /// How well the language model does by the same eyes; `None` where it did not look.
     pub language_model: Option<SpokenMeasures>,
     /// How well the domain knows what is not its own; `None` without pictures of that.
@@ -58,8 +62,9 @@ pub struct DomainEvaluation {
 impl DomainEvaluation {
     /// Returns what is measured beside the names that the head gives.
     pub(crate) fn tables(&self) -> Vec<MeasureTable> {
+        let judged = self.judgement.iter().map(JudgementMeasures::table);
         let spoken = self.language_model.iter().map(SpokenMeasures::table);
-        spoken.chain(self.strangers.iter().map(StrangerMeasures::table)).collect()
+        judged.chain(spoken).chain(self.strangers.iter().map(StrangerMeasures::table)).collect()
     }
 }
 

@@ -6,8 +6,8 @@ use models::{
 };
 
 use super::{
-    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, STRANGER, SpokenMeasures, StrangerMeasures, examinee::Found,
-    measures::Strangeness,
+    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, JudgementMeasures, STRANGER, SpokenMeasures, StrangerMeasures,
+    examinee::Found, measures::Strangeness,
 };
 use crate::{
     eval::Latency,
@@ -118,6 +118,7 @@ impl Findings<'_> {
             domain_sha256: self.domain.sha256().to_owned(),
             labels: labels.to_vec(),
             familiar_from: self.plan.familiar_from,
+            judgement: JudgementMeasures::of(self.domain.labels(), &self.looked),
             language_model: if times.is_empty() { None } else { spoken() },
             strangers: self.plan.strangers.map(|folder| self.strangers(folder)).transpose()?,
             language_latency_ms: Latency::of(times),

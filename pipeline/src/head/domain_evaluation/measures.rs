@@ -26,7 +26,7 @@ impl Share {
         (n > 0).then(|| Self { share: hits / n as f64, n, interval_95: clopper_pearson(hits, n as f64) })
     }
 
-    fn row(&self, name: &'static str, meaning: &'static str) -> MeasureRow {
+    pub(super) fn row(&self, name: &'static str, meaning: &'static str) -> MeasureRow {
         let (value, interval) = (three(self.share), range(self.interval_95));
         MeasureRow { name, meaning, value, interval, beside: self.n.to_string() }
     }
@@ -152,7 +152,7 @@ impl StrangerMeasures {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use models::domain::Opinion;
@@ -160,13 +160,13 @@ mod tests {
     use super::*;
     use crate::head::domain_evaluation::examinee::{Found, Spoken};
 
-    fn label(finding: &str) -> Label {
+    pub(in super::super) fn label(finding: &str) -> Label {
         let [id, task, subject] = ["x", "leaves", "oak leaf"].map(str::to_owned);
         Label { id, task, subject, finding: finding.to_owned(), knowledge: None }
     }
 
-    fn looked(truth: usize, head: usize, named: Option<usize>) -> Looked {
-        let mut probabilities = vec![0.1; 2];
+    pub(in super::super) fn looked(truth: usize, head: usize, named: Option<usize>) -> Looked {
+        let mut probabilities = vec![0.1; 3];
         probabilities[head] = 0.9;
         let opinion = Opinion { probabilities, strangeness: 1.0, familiarity: 0.5 };
         let latency = Duration::from_millis(1);
