@@ -9,16 +9,18 @@ mod file;
 mod learning;
 mod novelty;
 mod place;
+mod quantize;
+mod retina;
 mod speech;
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ModelError,
     decoder::Adapter,
-    encoder::{Connector, EncoderConfig, Eyes, Readers, Weights},
+    encoder::{Connector, EncoderConfig, Eyes, Readers},
     error::check_finite,
     head::{Linear, log_softmax, most_likely},
     ort_engine::{OrtEngine, SessionConfig},
@@ -27,6 +29,9 @@ use crate::{
 
 pub use learning::Lessons;
 use novelty::Novelty;
+pub use quantize::Quantizer;
+pub use retina::Precision;
+use retina::Retina;
 pub use speech::Answer;
 
 /// One thing that a domain can name.
@@ -98,7 +103,7 @@ pub struct Domain {
     temperature: f64,
     novelty: Novelty,
     tongue: Option<Tongue>,
-    convolutions: Weights,
+    retina: Retina,
     /// SHA-256 of the files that it learned from, ascending.
     learned_from: Vec<[u8; 32]>,
     sha256: String,
@@ -115,15 +120,7 @@ impl Domain {
     /// # Errors
     /// When there is neither, or as [`Self::open`].
     pub fn find(name: &str) -> Result<Self, ModelError> {
-        let path = Path::new(name);
-        if let Some(bytes) = embedded::bytes(name) {
-            return Self::from_bytes(bytes, path);
-        }
-        if !path.exists() {
-            let known: Vec<&str> = Self::embedded().collect();
-            return Err(ModelError::mismatch("domain", format!("{} or a file", known.join(", ")), format!("{name:?}")));
-        }
-        Self::open(path)
+        Self::from_bytes(&bytes_of(name)?, Path::new(name))
     }
 
     /// Returns the domain in the file `path`.
@@ -131,8 +128,7 @@ impl Domain {
     /// # Errors
     /// When the file cannot be read or is none: every tensor's size, the labels and every range are checked.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, path)
+        Self::from_bytes(&read(path)?, path)
     }
 
     /// Returns the domain in `bytes`, which errors call `path`.
@@ -169,8 +165,16 @@ impl Domain {
     }
 
     /// Returns whether the eyes see by the published weights of the encoder, and not by weights of the domain's own.
-    pub fn sees_by_published_weights(&self) -> bool {
-        self.convolutions.is_empty()
+    pub const fn sees_by_published_weights(&self) -> bool {
+        matches!(self.retina, Retina::Published)
+    }
+
+    /// Returns the numbers in which the eyes compute, the connector included.
+    pub const fn precision(&self) -> Precision {
+        match self.retina {
+            Retina::Published | Retina::Floats(_) => Precision::F32,
+            Retina::EightBit(_) => Precision::Int8,
+        }
     }
 
     /// Returns whether the language model can look by the domain's eyes, see [`Self::ask`].
@@ -187,10 +191,11 @@ impl Domain {
         let config = EncoderConfig { resolution_px: self.resolution_px, session };
         let connector = self.tongue.as_ref().map(|tongue| &tongue.connector);
         let readers = Readers { connector, head: Some(&self.head) };
-        if self.sees_by_published_weights() {
-            return Eyes::open_published(engine, published, readers, config);
+        match &self.retina {
+            Retina::Published => Eyes::open_published(engine, published, readers, config),
+            Retina::Floats(weights) => Eyes::open(engine, weights, readers, config),
+            Retina::EightBit(weights) => Eyes::open(engine, weights, readers, config),
         }
-        Eyes::open(engine, &self.convolutions, readers, config)
     }
 
     /// Returns what the head says of a frame whose [`crate::Sight::description`] this is.
@@ -210,6 +215,23 @@ impl Domain {
         let (strangeness, familiarity) = (self.novelty.strangeness(score), self.novelty.familiarity(score));
         Ok(Opinion { probabilities, strangeness, familiarity })
     }
+}
+
+/// Returns the file of the domain of that name, see [`Domain::find`].
+fn bytes_of(name: &str) -> Result<Cow<'static, [u8]>, ModelError> {
+    if let Some(bytes) = embedded::bytes(name) {
+        return Ok(bytes.into());
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let known: Vec<&str> = Domain::embedded().collect();
+        return Err(ModelError::mismatch("domain", format!("{} or a file", known.join(", ")), format!("{name:?}")));
+    }
+    Ok(read(path)?.into())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

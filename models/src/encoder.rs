@@ -5,12 +5,15 @@
 //! from the outputs of blocks 4, 7 and 10, which see shapes, and from the expansion of block 11, which sees textures. Every
 //! cell is averaged with its eight neighbours, so that a shift by a pixel changes little.
 
+mod blocks;
+pub(crate) mod eight_bit;
 mod eyes;
 mod folding;
 mod front;
 mod network;
 pub(crate) mod scaling;
 mod sight;
+mod survey;
 
 use std::path::Path;
 
@@ -25,16 +28,17 @@ use crate::{
     torch_pickle,
 };
 
+pub(crate) use blocks::{BLOCKS, Block, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM};
 pub use eyes::{Eyes, Sight};
 #[cfg(test)]
 pub(crate) use folding::Convolutions;
 pub(crate) use folding::Folded;
 pub(crate) use folding::Published;
 pub(crate) use front::{Batch, Front, Weights, all_weights};
-pub(crate) use network::{BLOCKS, Block, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM};
 use scaling::area;
-pub(crate) use sight::Readers;
-pub use sight::{CELL_DIM, Connector, DESCRIPTION_DIM};
+pub use sight::{CELL_DIM, DESCRIPTION_DIM};
+pub(crate) use sight::{Connector, Readers};
+pub(crate) use survey::SpanSurvey;
 
 /// Sides of the network's input are multiples of this: then every stride divides them and padding is that of training.
 const SIDE_STEP_PX: u32 = 32;

@@ -42,7 +42,7 @@ pub mod tuning;
 
 pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
 pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};
-pub use encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Encoder, EncoderConfig, Eyes, Sight};
+pub use encoder::{CELL_DIM, DESCRIPTION_DIM, Encoder, EncoderConfig, Eyes, Sight};
 pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, Region};

@@ -186,6 +186,15 @@ impl GraphBuilder {
         self.constant(name, Element::I8, dims, &bytes)
     }
 
+    /// Adds a constant of 32-bit integers, row-major.
+    ///
+    /// # Errors
+    /// When `values` does not fill `dims` or the data file cannot be written.
+    pub fn constant_i32(&mut self, name: &str, dims: &[usize], values: &[i32]) -> Result<(), ModelError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(name, Element::I32, dims, &bytes)
+    }
+
     /// Adds a constant of 64-bit integers, row-major.
     ///
     /// # Errors

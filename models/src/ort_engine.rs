@@ -32,6 +32,9 @@ pub use provider::Provider;
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
 /// Set when a run ends, so that worker threads do not burn the cores while other stages work.
 const STOP_SPINNING_AFTER_RUN: &str = "session.force_spinning_stop";
+/// Set to 1, products of signed and unsigned bytes become products of unsigned ones. Processors without VNNI need it, where sums of the
+/// former overflow; with VNNI the latter take 1.7 times as long.
+const EXACT_BYTES: &str = "session.x64quantprecision";
 
 /// The one ONNX Runtime of this process. Copies refer to the same runtime.
 #[derive(Debug, Clone)]
@@ -202,8 +205,19 @@ fn configure(
         .with_optimization_level(GraphOptimizationLevel::All)?
         // Another provider has threads of its own, which spinning ones would disturb.
         .with_intra_op_spinning(config.waiting == Waiting::SpinDuringRun && config.provider == Provider::Cpu)?
-        .with_config_entry(STOP_SPINNING_AFTER_RUN, "1")?;
+        .with_config_entry(STOP_SPINNING_AFTER_RUN, "1")?
+        .with_config_entry(EXACT_BYTES, if sums_bytes_exactly() { "0" } else { "1" })?;
     Ok(builder)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn sums_bytes_exactly() -> bool {
+    is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn sums_bytes_exactly() -> bool {
+    true
 }
 
 #[cfg(test)]

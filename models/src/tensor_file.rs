@@ -32,6 +32,23 @@ impl Tensor {
         Self { name, dtype: Dtype::F32, shape, bytes: bytes_of(values.values()) }
     }
 
+    /// Returns `[rows, values / rows]` of signed bytes.
+    pub(crate) fn signed(name: String, rows: usize, values: &[i8]) -> Self {
+        let bytes = values.iter().map(|value| value.cast_unsigned()).collect();
+        Self { name, dtype: Dtype::I8, shape: vec![rows, values.len() / rows.max(1)], bytes }
+    }
+
+    /// Returns a tensor of another file as it is.
+    pub(crate) fn copied(name: String, tensor: &TensorView<'_>) -> Self {
+        Self { name, dtype: tensor.dtype(), shape: tensor.shape().to_vec(), bytes: tensor.data().to_vec() }
+    }
+
+    /// Returns its name.
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns `values` in a shape that has as many places.
     #[cfg(test)]
     pub(crate) fn shaped(name: String, shape: Vec<usize>, values: &[f32]) -> Self {
@@ -112,6 +129,23 @@ pub(crate) fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>,
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(fault(format!("finite numbers in tensor {name}"), value)),
         None => Ok((values, tensor.shape().to_vec())),
+    }
+}
+
+/// Returns a matrix `[rows, cols]` of signed bytes, row by row, with its rows.
+///
+/// # Errors
+/// When there is no such tensor of that type and rank, or it is empty.
+pub(crate) fn signed(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<i8>, usize), Fault> {
+    let tensor = tensors.tensor(name).map_err(|error| fault(format!("tensor {name}"), error))?;
+    match (tensor.dtype(), tensor.shape()) {
+        (Dtype::I8, &[rows, cols]) if rows * cols > 0 => {
+            Ok((tensor.data().iter().map(|byte| byte.cast_signed()).collect(), rows))
+        }
+        (dtype, shape) => {
+            let found = format!("{dtype:?} of shape {shape:?}");
+            Err(fault(format!("tensor {name} of signed bytes, [rows, cols]"), found))
+        }
     }
 }
 

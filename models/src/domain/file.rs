@@ -8,41 +8,48 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ModelError,
     decoder::{Adapter, LayerAdapter, LowRank},
-    encoder::{CELL_DIM, Connector, DESCRIPTION_DIM, Folded, Weights, check_resolution},
+    encoder::{DESCRIPTION_DIM, Folded, check_resolution},
     hash::sha256,
     head::{Linear, TEMPERATURES},
     product::Matrix,
     tensor_file::{self, Fault, Tensor, byte_rows, fault, floats},
 };
 
-use super::{Domain, Label, Novelty, Tongue, novelty::Gaussian};
+use super::{
+    Domain, Label, Novelty, Precision, Retina, Tongue,
+    novelty::Gaussian,
+    retina::{self, CONNECTOR, EYES},
+};
 
 /// Names the format; the number changes when old files can no longer be read, or eyes see otherwise.
 const SCHEMA: &str = "loupe.domain/1";
-/// What the names of the encoder's tensors start with.
-const EYES: &str = "eyes.";
 /// What the names of the adapter's tensors start with.
 const LAYERS: &str = "layers.";
 /// Of query, key and value, and of attention's output: a factor down and one up.
 const TENSORS_PER_LAYER: usize = 4;
-/// The tensor without which a domain does not speak.
-const CONNECTOR: &str = "connector.weight";
 
 /// Everything in the file but the tensors.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+pub(super) struct Header {
     schema: String,
     domain: String,
     prompt: String,
     resolution_px: u32,
     temperature: f64,
     labels: Vec<Label>,
+    #[serde(default, skip_serializing_if = "Precision::is_float")]
+    pub(super) precision: Precision,
+}
+
+/// Names the header in errors.
+pub(super) fn header_name() -> String {
+    format!("{SCHEMA} header")
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
-    let (header, tensors) = tensor_file::parse(bytes, &format!("{SCHEMA} header"))?;
-    let Header { schema, domain, prompt, resolution_px, temperature, labels } = header;
+    let (header, tensors) = tensor_file::parse(bytes, &header_name())?;
+    let Header { schema, domain, prompt, resolution_px, temperature, labels, precision } = header;
     if schema != SCHEMA {
         return Err(fault(format!("schema {SCHEMA}"), format!("{schema:?}")));
     }
@@ -57,8 +64,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     Ok(Domain {
         head: head(&tensors, labels.len())?,
         novelty: novelty(&tensors)?,
-        tongue: tensors.tensor(CONNECTOR).is_ok().then(|| tongue(&tensors)).transpose()?,
-        convolutions: convolutions(&tensors)?,
+        tongue: tensors.tensor(CONNECTOR).is_ok().then(|| tongue(&tensors, precision)).transpose()?,
+        retina: Retina::read(&tensors, precision)?,
         learned_from: learned_from(&tensors)?,
         name: domain,
         question: prompt,
@@ -69,7 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     })
 }
 
-/// Returns the header and the tensors of a domain that does not speak.
+/// Returns the header and the tensors of a domain that does not speak, in floats.
 fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
     let header = Header {
         schema: SCHEMA.to_owned(),
@@ -78,6 +85,7 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         resolution_px: domain.resolution_px,
         temperature: domain.temperature,
         labels: domain.labels.clone(),
+        precision: Precision::F32,
     };
     let Gaussian { scale, mean, directions, variances, rest_variance } = domain.novelty.gaussian();
     let vector = |name: &str, values: &[f32]| Tensor::vector(name.to_owned(), values);
@@ -92,8 +100,11 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         vector("novelty.scores", domain.novelty.scores()),
         Tensor::byte_rows("learned_from".to_owned(), &domain.learned_from),
     ];
-    for (name, Folded { weight, bias }) in &domain.convolutions {
-        tensors.extend([vector(&format!("{EYES}{name}.weight"), weight), vector(&format!("{EYES}{name}.bias"), bias)]);
+    if let Retina::Floats(weights) = &domain.retina {
+        for (name, Folded { weight, bias }) in weights {
+            let parts = [("weight", weight), ("bias", bias)];
+            tensors.extend(parts.map(|(part, values)| vector(&format!("{EYES}{name}.{part}"), values)));
+        }
     }
     (header, tensors)
 }
@@ -111,7 +122,7 @@ pub(super) fn save(domain: &Domain, path: &Path) -> Result<(), ModelError> {
 }
 
 /// Returns the tensor `name` of this shape.
-fn shaped(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<Vec<f32>, Fault> {
+pub(super) fn shaped(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<Vec<f32>, Fault> {
     let (values, shape) = floats(tensors, name)?;
     if shape == expected {
         Ok(values)
@@ -121,7 +132,7 @@ fn shaped(tensors: &SafeTensors<'_>, name: &str, expected: &[usize]) -> Result<V
 }
 
 /// Returns the matrix `name`, of any number of rows from 1.
-fn rows(tensors: &SafeTensors<'_>, name: &str, cols: usize) -> Result<Vec<f32>, Fault> {
+pub(super) fn rows(tensors: &SafeTensors<'_>, name: &str, cols: usize) -> Result<Vec<f32>, Fault> {
     let (values, shape) = floats(tensors, name)?;
     match shape.as_slice() {
         &[rows, found] if rows > 0 && found == cols => Ok(values),
@@ -155,16 +166,10 @@ fn novelty(tensors: &SafeTensors<'_>) -> Result<Novelty, Fault> {
     Novelty::new(gaussian, scores).map_err(|error| fault("scores in novelty.scores", error))
 }
 
-fn tongue(tensors: &SafeTensors<'_>) -> Result<Tongue, Fault> {
-    let connector = connector(tensors)?;
-    let adapter = Arc::new(adapter(tensors, connector.bias.len())?);
+fn tongue(tensors: &SafeTensors<'_>, precision: Precision) -> Result<Tongue, Fault> {
+    let connector = retina::connector(tensors, precision)?;
+    let adapter = Arc::new(adapter(tensors, connector.hidden())?);
     Ok(Tongue { connector, adapter })
-}
-
-fn connector(tensors: &SafeTensors<'_>) -> Result<Connector, Fault> {
-    let weight = rows(tensors, CONNECTOR, CELL_DIM)?;
-    let bias = shaped(tensors, "connector.bias", &[weight.len() / CELL_DIM])?;
-    Ok(Connector { weight, bias })
 }
 
 /// Returns the updates of all layers that are there, without a gap; how many there must be and how wide they are is for the decoder to
@@ -195,14 +200,4 @@ fn low_rank(tensors: &SafeTensors<'_>, name: &str, inputs: usize) -> Result<LowR
     let up = rows(tensors, &format!("{name}.up"), rank)?;
     LowRank::new((inputs, up.len() / rank), down, &up)
         .map_err(|error| fault(format!("a low-rank update in {name}"), error))
-}
-
-fn convolutions(tensors: &SafeTensors<'_>) -> Result<Weights, Fault> {
-    let names = tensors.names().into_iter();
-    let convolutions = names.filter_map(|name| name.strip_prefix(EYES)?.strip_suffix(".weight")).map(|name| {
-        let (weight, _) = floats(tensors, &format!("{EYES}{name}.weight"))?;
-        let (bias, _) = floats(tensors, &format!("{EYES}{name}.bias"))?;
-        Ok((name.to_owned(), Folded { weight, bias }))
-    });
-    convolutions.collect()
 }

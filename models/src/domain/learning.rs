@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{ModelError, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned};
 
-use super::{Domain, Label, Novelty, file};
+use super::{Domain, Label, Novelty, Retina, file};
 
 /// What a domain is made of.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Domain {
             temperature: fit.temperature(),
             novelty: Novelty::fit(&views, classes)?,
             tongue: None,
-            convolutions: tuned.weights,
+            retina: Retina::Floats(tuned.weights),
             learned_from,
             sha256: String::new(),
         };

@@ -2,7 +2,10 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::{
-    encoder::{CELL_DIM, Convolutions as _, DESCRIPTION_DIM},
+    encoder::{
+        CELL_DIM, Convolutions as _, DESCRIPTION_DIM, Folded, Weights,
+        eight_bit::{EightBit, Rounded, Span, linear_maps},
+    },
     tensor_file::{self, Tensor},
 };
 
@@ -136,6 +139,13 @@ fn refuses_files_that_do_not_fit_together() {
     assert!(error(11, vec![0.0; 9], vec![3, 3]).contains("layers.0.qkv.up"));
 }
 
+fn weights(domain: &Domain) -> &Weights {
+    match &domain.retina {
+        Retina::Floats(weights) => weights,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn convolutions_are_looked_up_by_name_and_size() {
     let mut tensors = tensors();
@@ -143,9 +153,9 @@ fn convolutions_are_looked_up_by_name_and_size() {
     tensors.push(("eyes._conv_head.bias", vec![2], numbers(2)));
     let domain = opened(&header(), tensors).unwrap();
     assert!(!domain.sees_by_published_weights());
-    assert_eq!(domain.convolutions.folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap().weight, numbers(6));
-    assert!(domain.convolutions.folded("_conv_head", "_bn1", [2, 4, 1, 1]).is_err());
-    let error = domain.convolutions.folded("_conv_stem", "_bn0", [32, 3, 3, 3]).unwrap_err().to_string();
+    assert_eq!(weights(&domain).folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap().weight, numbers(6));
+    assert!(weights(&domain).folded("_conv_head", "_bn1", [2, 4, 1, 1]).is_err());
+    let error = weights(&domain).folded("_conv_stem", "_bn0", [32, 3, 3, 3]).unwrap_err().to_string();
     assert_eq!(error, "weights of the eyes: expected _conv_stem of shape [32, 3, 3, 3], found none");
 }
 
@@ -168,4 +178,77 @@ fn the_domains_in_the_binary_are_whole() {
         assert!(opinion.familiarity < 0.01, "{name}: a picture of nothing is strange: {opinion:?}");
     }
     assert_eq!(Domain::embedded().collect::<Vec<_>>(), ["crops", "factory"]);
+}
+
+/// Returns what one layer in floats and one in 8 bits make of a retina.
+fn eight_bit() -> EightBit {
+    let floats = Weights::from([("_conv_stem".to_owned(), Folded { weight: numbers(6), bias: numbers(2) })]);
+    let rounded = [("_conv_head".to_owned(), Rounded::of(&numbers(6), &numbers(2)))].into();
+    let spans = linear_maps().into_iter().map(|map| (map, Span::new(-1.0, 3.0).unwrap())).collect();
+    EightBit { floats, rounded, spans }
+}
+
+/// Returns what becomes of a file in 8 bits with `changed` in place of the tensor of that name; `None` leaves it out.
+fn opened_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Result<Domain, String> {
+    let mut header = header();
+    header["precision"] = precision.into();
+    let connector = Rounded::of(&numbers(HIDDEN * CELL_DIM), &numbers(HIDDEN));
+    let floats = tensors().into_iter().filter(|(name, ..)| !name.starts_with("connector."));
+    let mut tensors: Vec<Tensor> =
+        floats.map(|(name, shape, values)| Tensor::shaped(name.to_owned(), shape, &values)).collect();
+    tensors.push(Tensor::byte_rows("learned_from".to_owned(), &[[7; 32]]));
+    tensors.extend(retina::tensors(&eight_bit(), Some(&connector)));
+    tensors.retain(|tensor| tensor.name() != name);
+    tensors.extend(changed);
+    let bytes = tensor_file::serialized(&header, &tensors);
+    let path = Path::new("oaks");
+    Domain::from_bytes(&bytes, path).map_err(|error| error.to_string().replace("oaks: ", ""))
+}
+
+#[test]
+fn a_file_in_8_bits_holds_what_was_put_in() {
+    let domain = opened_in_8_bits("int8", "", None).unwrap();
+    assert_eq!((domain.precision().name(), domain.speaks()), ("int8", true));
+    assert!(!domain.sees_by_published_weights() && domain.has_learned_from(&[7; 32]));
+    match &domain.retina {
+        Retina::EightBit(found) => assert_eq!(*found, eight_bit()),
+        other => panic!("{other:?}"),
+    }
+    let convolutions = eight_bit();
+    let restored = convolutions.folded("_conv_head", "_bn1", [2, 3, 1, 1]).unwrap();
+    assert!(restored.weight.iter().zip(numbers(6)).all(|(found, exact)| (found - exact).abs() < 0.005));
+    let error = convolutions.rounded("_conv_head", [2, 4, 1, 1]).unwrap_err().to_string();
+    assert_eq!(error, "weights of the eyes: expected _conv_head of shape [2, 4, 1, 1], found 6 weights, 2 biases");
+}
+
+#[test]
+fn refuses_files_in_8_bits_that_are_damaged() {
+    let vector = |name: &str, values: &[f32]| {
+        opened_in_8_bits("int8", name, Some(Tensor::vector(name.to_owned(), values))).unwrap_err()
+    };
+    let sum = "eyes._blocks.2.sum.range";
+    let cases = [
+        (vector("eyes._conv_head.weight", &[1.0; 6]), "tensor eyes._conv_head.weight of signed bytes, [rows, cols]"),
+        (vector("eyes._conv_head.scale", &[1.0; 3]), "eyes._conv_head.scale of shape [2], found [3]"),
+        (vector("eyes._conv_head.scale", &[1.0, 0.0]), "numbers above 0 in eyes._conv_head.scale, found 0"),
+        (vector("eyes._conv_head.scale", &[1.0, f32::NAN]), "finite numbers in tensor eyes._conv_head.scale"),
+        (vector("eyes._conv_head.bias", &[1.0]), "eyes._conv_head.bias of shape [2], found [1]"),
+        (vector("connector.scale", &[-1.0; HIDDEN]), "numbers above 0 in connector.scale, found -1"),
+        (vector(sum, &[3.0, -1.0]), "a range of numbers in eyes._blocks.2.sum.range, found [3.0, -1.0]"),
+        (vector(sum, &[0.0, 0.0]), "a range of numbers in eyes._blocks.2.sum.range"),
+        (vector(sum, &[0.0]), "eyes._blocks.2.sum.range of shape [2], found [1]"),
+        (opened_in_8_bits("int8", sum, None).unwrap_err(), "tensor eyes._blocks.2.sum.range"),
+        (opened_in_8_bits("int8", "eyes._conv_head.scale", None).unwrap_err(), "tensor eyes._conv_head.scale"),
+        (opened_in_8_bits("int9", "", None).unwrap_err(), "unknown variant `int9`"),
+        (opened_in_8_bits("f32", "", None).unwrap_err(), "of 32-bit or 16-bit floats, found I8"),
+        (narrow_connector(), "connector.weight of shape [rows, 3968], found 7 columns"),
+    ];
+    for (found, expected) in cases {
+        assert!(found.contains(expected) && !found.contains('\n'), "{expected}: {found}");
+    }
+}
+
+fn narrow_connector() -> String {
+    let narrow = Tensor::signed("connector.weight".to_owned(), HIDDEN, &[1; HIDDEN * 7]);
+    opened_in_8_bits("int8", "connector.weight", Some(narrow)).unwrap_err()
 }

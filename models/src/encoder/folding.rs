@@ -5,6 +5,8 @@ use crate::{
     torch_pickle::{StateDict, Tensor},
 };
 
+use super::eight_bit::{Rounded, Span};
+
 /// Added to the variance of every batch norm of EfficientNet.
 const BATCH_NORM_EPSILON: f32 = 1e-3;
 
@@ -25,6 +27,22 @@ pub(crate) trait Convolutions {
     /// # Errors
     /// When it is not there or has another shape.
     fn folded(&self, conv: &str, norm: &str, dims: [usize; 4]) -> Result<Folded, ModelError>;
+
+    /// Returns the same where it is to be computed in 8 bits.
+    ///
+    /// # Errors
+    /// When it has another shape.
+    fn rounded(&self, _conv: &str, _dims: [usize; 4]) -> Result<Option<&Rounded>, ModelError> {
+        Ok(None)
+    }
+
+    /// Returns the span of `map`, a tensor of the network that is to be in 8 bits.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn span(&self, map: &str) -> Result<Span, ModelError> {
+        Err(ModelError::mismatch("ranges of the eyes", map, "weights in floats"))
+    }
 }
 
 /// The published checkpoint, with the file that it came from, for errors.

@@ -14,8 +14,9 @@ use crate::{
 };
 
 use super::{
+    blocks::BLOCKS,
     folding::{Convolutions, Folded},
-    network::{BLOCKS, INPUT, Network, Taps},
+    network::{INPUT, Network, Taps},
 };
 
 /// Name of the output.

@@ -1,9 +1,15 @@
+use std::collections::BTreeMap;
+
 use crate::{
     ModelError,
     onnx::{Dim, Element, GraphBuilder, Node},
 };
 
-use super::folding::{Convolutions, Folded};
+use super::{
+    blocks::{BLOCKS, Block, SHAPE_DIM, TEXTURE_BLOCK},
+    eight_bit::{self, Rounded},
+    folding::{Convolutions, Folded},
+};
 
 /// Names the network in the identity of features.
 pub(super) const NAME: &str = "efficientnet-lite0";
@@ -17,58 +23,8 @@ const INPUT_MEAN: f32 = 127.0;
 const INPUT_SCALE: f32 = 1.0 / 128.0;
 
 const STEM_CHANNELS: usize = 32;
-
-/// One inverted bottleneck: 1 x 1 expansion, depthwise convolution, 1 x 1 projection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Block {
-    pub(crate) channels_in: usize,
-    pub(crate) channels_out: usize,
-    pub(crate) expansion: usize,
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-}
-
-impl Block {
-    /// Returns the channels that the depthwise convolution works on.
-    pub(crate) const fn inner(&self) -> usize {
-        self.channels_in * self.expansion
-    }
-
-    /// Returns whether its input is added to its output.
-    pub(crate) const fn is_residual(&self) -> bool {
-        self.stride == 1 && self.channels_in == self.channels_out
-    }
-}
-
-const fn block(channels_in: usize, channels_out: usize, expansion: usize, kernel: usize, stride: usize) -> Block {
-    Block { channels_in, channels_out, expansion, kernel, stride }
-}
-
-/// The blocks of EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, table 1, without squeeze and excitation).
-pub(crate) const BLOCKS: [Block; 16] = [
-    block(32, 16, 1, 3, 1),
-    block(16, 24, 6, 3, 2),
-    block(24, 24, 6, 3, 1),
-    block(24, 40, 6, 5, 2),
-    block(40, 40, 6, 5, 1),
-    block(40, 80, 6, 3, 2),
-    block(80, 80, 6, 3, 1),
-    block(80, 80, 6, 3, 1),
-    block(80, 112, 6, 5, 1),
-    block(112, 112, 6, 5, 1),
-    block(112, 112, 6, 5, 1),
-    block(112, 192, 6, 5, 2),
-    block(192, 192, 6, 5, 1),
-    block(192, 192, 6, 5, 1),
-    block(192, 192, 6, 5, 1),
-    block(192, 320, 6, 3, 1),
-];
-/// The gate's features need of this block only the expansion, the last map of stride 16, and of the later ones nothing.
-pub(crate) const TEXTURE_BLOCK: usize = 11;
-/// Channels of that expansion.
-pub(crate) const TEXTURE_DIM: usize = 672;
-/// Channels of the head convolution, the last map of stride 32.
-pub(crate) const SHAPE_DIM: usize = 1280;
+/// What the names of activated maps end with.
+pub(super) const RELU6: &str = ".relu6";
 
 /// Returns the graph from bytes to the feature maps of the gate.
 pub(super) fn build(weights: &dyn Convolutions) -> Result<Vec<u8>, ModelError> {
@@ -94,18 +50,35 @@ struct Conv<'a> {
     dims: [usize; 4],
     stride: usize,
     groups: usize,
+    activation: Activation,
+}
+
+impl<'a> Conv<'a> {
+    /// Returns a convolution of 1 x 1 from and to so many channels.
+    const fn of_cells([name, norm]: [&'a str; 2], [out, from]: [usize; 2], activation: Activation) -> Self {
+        Self { name, norm, dims: [out, from, 1, 1], stride: 1, groups: 1, activation }
+    }
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy)]
+enum Activation {
+    Relu6,
+    Nothing,
 }
 
 /// The network under construction.
 pub(super) struct Network<'a> {
     pub(super) graph: GraphBuilder,
     weights: &'a dyn Convolutions,
+    /// Maps that have gone through 8 bits, with the steps of their bytes.
+    narrowed: BTreeMap<String, f32>,
 }
 
 impl<'a> Network<'a> {
     /// Returns the network with its input and constants.
     pub(super) fn new(weights: &'a dyn Convolutions) -> Result<Self, ModelError> {
-        let mut network = Self { graph: GraphBuilder::inline(NAME), weights };
+        let mut network = Self { graph: GraphBuilder::inline(NAME), weights, narrowed: BTreeMap::new() };
         network.declare()?;
         Ok(network)
     }
@@ -122,9 +95,7 @@ impl<'a> Network<'a> {
     /// Adds the whole network and returns its last map of stride 32, `[1, 1280, rows, cols]`.
     pub(super) fn whole(&mut self, taps: &mut Taps) -> Result<String, ModelError> {
         let x = self.blocks(BLOCKS.len(), taps)?;
-        let dims = [SHAPE_DIM, 320, 1, 1];
-        let y = self.conv(&x, &Conv { name: "_conv_head", norm: "_bn1", dims, stride: 1, groups: 1 })?;
-        Ok(self.relu6(&y))
+        self.conv(&x, &Conv::of_cells(["_conv_head", "_bn1"], [SHAPE_DIM, 320], Activation::Relu6))
     }
 
     fn declare(&mut self) -> Result<(), ModelError> {
@@ -143,8 +114,8 @@ impl<'a> Network<'a> {
         self.graph.node(Node::new("Sub", &["planes", "mean"], &["centred"]));
         self.graph.node(Node::new("Mul", &["centred", "scale"], &["normalised"]));
         let dims = [STEM_CHANNELS, 3, 3, 3];
-        let x = self.conv("normalised", &Conv { name: "_conv_stem", norm: "_bn0", dims, stride: 2, groups: 1 })?;
-        Ok(self.relu6(&x))
+        let activation = Activation::Relu6;
+        self.conv("normalised", &Conv { name: "_conv_stem", norm: "_bn0", dims, stride: 2, groups: 1, activation })
     }
 
     fn bottleneck(&mut self, index: usize, block: &Block, x: &str, taps: &mut Taps) -> Result<String, ModelError> {
@@ -155,15 +126,12 @@ impl<'a> Network<'a> {
         taps.expansions.push(y.clone());
         let (name, norm) = (part("_depthwise_conv"), part("_bn1"));
         let dims = [inner, 1, kernel, kernel];
-        y = self.conv(&y, &Conv { name: &name, norm: &norm, dims, stride, groups: inner })?;
-        y = self.relu6(&y);
+        let activation = Activation::Relu6;
+        y = self.conv(&y, &Conv { name: &name, norm: &norm, dims, stride, groups: inner, activation })?;
         let (name, norm) = (part("_project_conv"), part("_bn2"));
-        let dims = [channels_out, inner, 1, 1];
-        y = self.conv(&y, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
+        y = self.conv(&y, &Conv::of_cells([&name, &norm], [channels_out, inner], Activation::Nothing))?;
         if block.is_residual() {
-            let sum = part("sum");
-            self.graph.node(Node::new("Add", &[y.as_str(), x], &[sum.as_str()]));
-            y = sum;
+            y = self.sum(&part("sum"), &y, x)?;
         }
         taps.outputs.push(y.clone());
         Ok(y)
@@ -175,34 +143,78 @@ impl<'a> Network<'a> {
             return Ok(x.to_owned());
         }
         let (name, norm) = (format!("_blocks.{index}._expand_conv"), format!("_blocks.{index}._bn0"));
-        let dims = [block.inner(), block.channels_in, 1, 1];
-        let y = self.conv(x, &Conv { name: &name, norm: &norm, dims, stride: 1, groups: 1 })?;
-        Ok(self.relu6(&y))
+        self.conv(x, &Conv::of_cells([&name, &norm], [block.inner(), block.channels_in], Activation::Relu6))
     }
 
-    /// Adds a convolution and returns its output.
+    /// Adds the sum of two maps, in 8 bits where `y` is, and returns its name.
+    fn sum(&mut self, name: &str, y: &str, x: &str) -> Result<String, ModelError> {
+        let is_narrow = self.narrowed.contains_key(y);
+        let x = if is_narrow { self.narrowed(x)? } else { x.to_owned() };
+        self.graph.node(Node::new("Add", &[y, x.as_str()], &[name]));
+        if is_narrow { self.narrowed(name) } else { Ok(name.to_owned()) }
+    }
+
+    /// Adds a convolution with what follows it, in 8 bits where its weights are, and returns its output.
     fn conv(&mut self, x: &str, conv: &Conv<'_>) -> Result<String, ModelError> {
-        let &Conv { name, norm, dims, stride, groups } = conv;
-        let Folded { weight, bias } = self.weights.folded(name, norm, dims)?;
-        let (weight_name, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
-        self.graph.constant_f32(&weight_name, &dims, &weight)?;
-        self.graph.constant_f32(&bias_name, &dims[..1], &bias)?;
+        let rounded = self.weights.rounded(conv.name, conv.dims)?;
+        match rounded {
+            Some(rounded) => self.conv_of_bytes(x, conv, rounded)?,
+            None => self.conv_of_floats(x, conv)?,
+        }
+        let y = match conv.activation {
+            Activation::Relu6 => self.relu6(conv.name),
+            Activation::Nothing => conv.name.to_owned(),
+        };
+        if rounded.is_some() { self.narrowed(&y) } else { Ok(y) }
+    }
+
+    fn conv_of_floats(&mut self, x: &str, conv: &Conv<'_>) -> Result<(), ModelError> {
+        let Folded { weight, bias } = self.weights.folded(conv.name, conv.norm, conv.dims)?;
+        let [weight_name, bias_name] = ["weight", "bias"].map(|part| format!("{}.{part}", conv.name));
+        self.graph.constant_f32(&weight_name, &conv.dims, &weight)?;
+        self.graph.constant_f32(&bias_name, &conv.dims[..1], &bias)?;
+        self.convolve([x, &weight_name, &bias_name], conv);
+        Ok(())
+    }
+
+    fn conv_of_bytes(&mut self, x: &str, conv: &Conv<'_>, rounded: &Rounded) -> Result<(), ModelError> {
+        let x = self.narrowed(x)?;
+        let [weight, bias] = eight_bit::constants(&mut self.graph, (conv.name, conv.dims), rounded, self.narrowed[&x])?;
+        self.convolve([&x, &weight, &bias], conv);
+        Ok(())
+    }
+
+    /// Returns the map `x` after it has gone through 8 bits, which it does once.
+    fn narrowed(&mut self, x: &str) -> Result<String, ModelError> {
+        if self.narrowed.contains_key(x) {
+            return Ok(x.to_owned());
+        }
+        let span = self.weights.span(x)?;
+        let y = eight_bit::narrowed_name(x);
+        if !self.narrowed.contains_key(&y) {
+            eight_bit::narrow(&mut self.graph, x, span)?;
+            self.narrowed.insert(y.clone(), span.step());
+        }
+        Ok(y)
+    }
+
+    fn convolve(&mut self, inputs: [&str; 3], conv: &Conv<'_>) {
+        let &Conv { name, dims, stride, groups, .. } = conv;
         // Sides are multiples of every stride, so TensorFlow's SAME padding is kernel - stride, the odd pixel at the end.
         let [kernel, stride, groups] = [dims[2], stride, groups].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
         let total = kernel - stride;
         let (before, after) = (total / 2, total - total / 2);
         self.graph.node(
-            Node::new("Conv", &[x, &weight_name, &bias_name], &[name])
+            Node::new("Conv", &inputs, &[name])
                 .ints("kernel_shape", &[kernel, kernel])
                 .ints("strides", &[stride; 2])
                 .ints("pads", &[before, before, after, after])
                 .int("group", groups),
         );
-        Ok(name.to_owned())
     }
 
     fn relu6(&mut self, x: &str) -> String {
-        let y = format!("{x}.relu6");
+        let y = format!("{x}{RELU6}");
         self.graph.node(Node::new("Clip", &[x, "zero", "six"], &[y.as_str()]));
         y
     }

@@ -3,12 +3,15 @@
 use crate::{
     ModelError,
     head::Linear,
-    onnx::{Dim, Element, Node},
+    matrix::transposed,
+    onnx::{Dim, Element, GraphBuilder, MICROSOFT, Node},
 };
 
 use super::{
+    blocks::{SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM},
+    eight_bit::{Rounded, Span},
     folding::Convolutions,
-    network::{Network, SHAPE_DIM, TEXTURE_BLOCK, TEXTURE_DIM, Taps},
+    network::{Network, Taps},
 };
 
 mod activation;
@@ -33,11 +36,25 @@ pub(super) const ACTIVATIONS: &str = "activations";
 
 /// A linear layer from the cells of sight to the embeddings of a language model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Connector {
-    /// `[hidden, 3968]`, row-major; see [`CELL_DIM`].
-    pub weight: Vec<f32>,
-    /// `[hidden]`.
-    pub bias: Vec<f32>,
+pub(crate) enum Connector {
+    /// In floats.
+    Floats {
+        /// `[hidden, 3968]`, row-major; see [`CELL_DIM`].
+        weight: Vec<f32>,
+        /// `[hidden]`.
+        bias: Vec<f32>,
+    },
+    /// In 8 bits, and so are the cells that it reads.
+    EightBit(Rounded),
+}
+
+impl Connector {
+    /// Returns the length of an embedding.
+    pub(crate) const fn hidden(&self) -> usize {
+        match self {
+            Self::Floats { bias, .. } | Self::EightBit(Rounded { bias, .. }) => bias.len(),
+        }
+    }
 }
 
 /// Who reads what eyes see, beside whoever reads descriptions.
@@ -69,13 +86,9 @@ pub(super) fn build(weights: &dyn Convolutions, readers: Readers<'_>) -> Result<
     if let Some(head) = readers.head {
         activation::activate(&mut network.graph, &maps, head)?;
     }
-    if let Some(Connector { weight, bias }) = readers.connector {
-        let hidden = bias.len();
-        network.graph.constant_f32("connector.weight", &[CELL_DIM, hidden], &transposed(weight))?;
-        network.graph.constant_f32("connector.bias", &[hidden], bias)?;
-        network.graph.node(Node::new("MatMul", &[CELLS, "connector.weight"], &["projected"]));
-        network.graph.node(Node::new("Add", &["projected", "connector.bias"], &[TOKENS]));
-        network.graph.output(TOKENS, Element::F32, &dims(hidden));
+    if let Some(connector) = readers.connector {
+        connect(&mut network.graph, connector)?;
+        network.graph.output(TOKENS, Element::F32, &dims(connector.hidden()));
     }
     network.graph.into_bytes()
 }
@@ -114,6 +127,30 @@ fn describe(network: &mut Network<'_>, maps: &[&str]) -> Result<(), ModelError> 
     Ok(())
 }
 
-fn transposed(weight: &[f32]) -> Vec<f32> {
-    crate::matrix::transposed(weight, CELL_DIM)
+/// Adds the tokens.
+fn connect(graph: &mut GraphBuilder, connector: &Connector) -> Result<(), ModelError> {
+    let dims = [CELL_DIM, connector.hidden()];
+    match connector {
+        Connector::Floats { weight, bias } => {
+            graph.constant_f32("connector.weight", &dims, &transposed(weight, CELL_DIM))?;
+            graph.constant_f32("connector.bias", &dims[1..], bias)?;
+            graph.node(Node::new("MatMul", &[CELLS, "connector.weight"], &["projected"]));
+            graph.node(Node::new("Add", &["projected", "connector.bias"], &[TOKENS]));
+        }
+        Connector::EightBit(Rounded { weight, scale, bias }) => {
+            graph.constant_i8("connector.weight", &dims, &transposed(weight, CELL_DIM))?;
+            graph.constant_f32("connector.scale", &dims[1..], scale)?;
+            graph.constant_i8("connector.zero", &dims[1..], &vec![0; dims[1]])?;
+            graph.constant_f32("connector.bias", &dims[1..], bias)?;
+            // Cells are activated maps.
+            graph.constant_f32("cells.step", &[], &[Span::RELU6.step()])?;
+            graph.constant_u8("cells.zero", &[], &[Span::RELU6.zero()])?;
+            graph.node(Node::new("QuantizeLinear", &[CELLS, "cells.step", "cells.zero"], &["cells.bytes"]));
+            let [weights, cells] = [["connector.scale", "connector.zero"], ["cells.step", "cells.zero"]];
+            let inputs =
+                ["cells.bytes", "connector.weight", cells[0], weights[0], cells[1], weights[1], "connector.bias"];
+            graph.node(Node::new("MatMulIntegerToFloat", &inputs, &[TOKENS]).domain(MICROSOFT));
+        }
+    }
+    Ok(())
 }

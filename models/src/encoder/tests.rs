@@ -129,7 +129,7 @@ fn what_the_cells_add_to_a_logit_is_all_of_it() {
 /// Expectations as above, from the recipe that trains domains.
 #[test]
 fn eyes_see_what_the_recipe_sees() {
-    let connector = Connector { weight: vec![0.5; 2 * CELL_DIM], bias: vec![0.0, 1.0] };
+    let connector = Connector::Floats { weight: vec![0.5; 2 * CELL_DIM], bias: vec![0.0, 1.0] };
     let Some(mut eyes) = eyes(Readers { connector: Some(&connector), head: None }) else { return };
     let sight = eyes.see(&pattern(0)).unwrap();
     assert_eq!([sight.cells.rows, sight.cells.cols, sight.cells.dim], [3, 4, CELL_DIM]);
@@ -144,6 +144,52 @@ fn eyes_see_what_the_recipe_sees() {
     for (tokens, sum) in sight.tokens.chunks_exact(2).zip(sums) {
         assert!((tokens[0] - sum / 2.0).abs() < 1e-2 && (tokens[1] - tokens[0] - 1.0).abs() < 1e-2, "{tokens:?} {sum}");
     }
+}
+
+/// Rounds the published weights over ranges of two frames and looks at a third.
+#[test]
+fn eyes_in_8_bits_see_about_the_same() {
+    let opened = eyes_and_their_copy();
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    if let Err(error) = &opened {
+        eprintln!("skipped: {error}");
+    }
+    let Ok(mut pair) = opened else { return };
+    let [exact, rounded] = pair.each_mut().map(|eyes| eyes.see(&pattern(9)).unwrap());
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    let cosines = [
+        cosine(&exact.description, &rounded.description),
+        cosine(&exact.cells.values, &rounded.cells.values),
+        cosine(&exact.tokens, &rounded.tokens),
+    ];
+    assert!(cosines.iter().all(|cosine| (0.98..0.999_999).contains(cosine)), "{cosines:?}");
+}
+
+fn eyes_and_their_copy() -> Result<[Eyes; 2], ModelError> {
+    let (bundle, cache) = (Bundle::embedded()?, Cache::locate()?);
+    let engine = OrtEngine::load(&cache.require(&bundle, Role::RuntimeLibrary)?)?;
+    let path = cache.require(&bundle, Role::EncoderWeights)?;
+    let weights = all_weights(&Published { state: &torch_pickle::read(&path)?, path: &path })?;
+    let config = EncoderConfig { resolution_px: 96, ..EncoderConfig::default() };
+    let mut survey = SpanSurvey::open(&engine, &weights, config)?;
+    assert!(survey.spans().unwrap_err().to_string().contains("a range of numbers, found inf to -inf"));
+    for shift in [0, 40] {
+        survey.see(&pattern(shift))?;
+    }
+    let mut copy = eight_bit::EightBit::of(&weights, survey.spans()?);
+    let floats: Vec<f32> = (0..2 * CELL_DIM).map(|i| ((i * 37) % 199) as f32 / 199.0).collect();
+    let connector = Connector::EightBit(eight_bit::Rounded::of(&floats, &[0.0, 1.0]));
+    let readers = Readers { connector: Some(&connector), head: None };
+    let rounded = Eyes::open(&engine, &copy, readers, config)?;
+    copy.spans.remove("_blocks.7.sum");
+    let error = Eyes::open(&engine, &copy, readers, config).unwrap_err().to_string();
+    assert_eq!(error, "ranges of the eyes: expected _blocks.7.sum, found none");
+    let connector = Connector::Floats { weight: floats, bias: vec![0.0, 1.0] };
+    let readers = Readers { connector: Some(&connector), head: None };
+    Ok([Eyes::open(&engine, &weights, readers, config)?, rounded])
 }
 
 #[test]
