@@ -8,7 +8,7 @@ use std::{
 use cameras::Frame;
 use models::{
     Eyes, Sight,
-    domain::{Domain, Label, Opinion},
+    domain::{Domain, Label, Opinion, Precision},
     head::{Classifier, most_likely},
 };
 
@@ -79,7 +79,8 @@ impl DomainEyes {
     }
 
     fn models(&self) -> Vec<ModelUse> {
-        let head = head_use(self.domain.name(), self.domain.sha256());
+        let precision = self.domain.precision().name();
+        let head = head_use(self.domain.name(), self.domain.sha256(), precision);
         self.shared.iter().cloned().chain([head]).collect()
     }
 
@@ -252,7 +253,7 @@ impl Diagnose for OwnHead {
     }
 
     fn models(&self) -> Vec<ModelUse> {
-        vec![self.encoder.clone(), head_use(&self.name, &self.sha256)]
+        vec![self.encoder.clone(), head_use(&self.name, &self.sha256, Precision::F32.name())]
     }
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
@@ -274,13 +275,13 @@ impl Diagnose for OwnHead {
     }
 }
 
-fn head_use(name: &str, sha256: &str) -> ModelUse {
+fn head_use(name: &str, sha256: &str, precision: &str) -> ModelUse {
     ModelUse {
         role: "head".to_owned(),
         name: name.to_owned(),
         sha256: sha256.to_owned(),
         runtime: "ort cpu".to_owned(),
-        precision: "f32".to_owned(),
+        precision: precision.to_owned(),
     }
 }
 

@@ -230,7 +230,7 @@ pub struct ModelUse {
     pub sha256: String,
     /// Engine and device, for example `ort cpu`.
     pub runtime: String,
-    /// For example `f32` or `q4_1`.
+    /// For example `f32`, `int8` or `q4_1`.
     pub precision: String,
 }
 

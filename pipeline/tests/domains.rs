@@ -66,3 +66,99 @@ fn eyes_that_were_asked_for_and_are_not_there_are_an_error() {
         assert!(one_line(&output).contains(expected), "{}", one_line(&output));
     }
 }
+
+/// A picture of stripes, no two alike.
+fn stripes(number: u32) -> Vec<u8> {
+    let picture = RgbImage::from_fn(200, 160, |x, y| {
+        let wave = (x * (number + 2) + y * 3 + (x * y) % (number + 5)) % 255;
+        Rgb([wave as u8, (wave * 3 % 255) as u8, 80 + (y % 100) as u8])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_domain_in_8_bits_is_written_with_its_card_and_looks() {
+    let bench = Bench::new();
+    for number in 0..4 {
+        bench.write(&format!("parts/{number}.png"), stripes(number));
+    }
+    bench.write("parts/5.png", b"no picture");
+    bench.write("page.png", page());
+    let quantize = ["models", "quantize", "crops", "--output", "small.safetensors", "--calibrate", "parts", "--json"];
+    let Some(mut command) = bench.with_models(&quantize, &[]) else { return };
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(comparison["cosine_min"].as_f64() > Some(0.99), "{comparison}");
+    assert!(comparison["bytes_after"].as_u64() < comparison["bytes_before"].as_u64(), "{comparison}");
+    assert_eq!((&comparison["pictures"], &comparison["precision"]), (&4.into(), &"int8".into()));
+    let card = std::fs::read_to_string(bench.path("small.md")).unwrap();
+    assert!(card.contains("## Loss against f32") && card.contains(comparison["sha256"].as_str().unwrap()), "{card}");
+
+    let looks = ["inspect", "page.png", "--json", "--domain", "small.safetensors"];
+    let output = bench.with_models(&looks, &[]).unwrap().output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let head = report["models"].as_array().unwrap().iter().find(|model| model["role"] == "head").unwrap();
+    assert_eq!((&head["precision"], &head["sha256"]), (&"int8".into(), &comparison["sha256"]));
+    assert!(report["reason"].as_str().unwrap().starts_with("looks like nothing that "), "{report}");
+
+    refuses_to_quantize(&bench);
+    refuses_damaged_bytes(&bench);
+}
+
+fn refuses_to_quantize(bench: &Bench) {
+    bench.write("empty/notes.txt", b"none");
+    bench.write("locked", b"a file where a folder should be");
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &["crops", "--output", "small.safetensors", "--calibrate", "parts"],
+            "small.safetensors: expected a file that",
+        ),
+        (&["crops", "--output", "new.safetensors", "--calibrate", "empty"], "empty: expected pictures, found none"),
+        (
+            &["crops", "--output", "new.safetensors"],
+            "--calibrate: expected pictures like those of the line, found none",
+        ),
+        (&["small.safetensors", "--output", "new.safetensors", "--calibrate", "parts"], "expected a domain in floats"),
+        (
+            &["gremlins", "--output", "new.safetensors", "--calibrate", "parts"],
+            "or one of crops, factory, found nothing",
+        ),
+        (&["factory", "--output", "locked/new.safetensors", "--calibrate", "parts"], "locked"),
+        (
+            &["factory", "--output", "new.safetensors", "--calibrate", "parts", "--text", "q8"],
+            "--text: expected a Smol",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let arguments = [&["models", "quantize"], arguments].concat();
+        let output = bench.with_models(&arguments, &[]).unwrap().output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        // A picture that cannot be read is left out with a warning, which the log level of these tests hides.
+        assert!(one_line(&output).contains(expected), "{arguments:?}: {}", one_line(&output));
+        assert!(!bench.path("new.safetensors").exists() && !bench.path("new.md").exists(), "{arguments:?}");
+    }
+}
+
+fn refuses_damaged_bytes(bench: &Bench) {
+    let whole = std::fs::read(bench.path("small.safetensors")).unwrap();
+    let place = |text: &[u8]| whole.windows(text.len()).position(|window| window == text).unwrap();
+    let mut other = whole.clone();
+    other[place(b"int8") + 3] = b'9';
+    let mut shifted = whole.clone();
+    shifted[place(b"_blocks.9.sum.range") + 8] = b'8';
+    for (bytes, expected) in [
+        (whole[..whole.len() / 2].to_vec(), "damaged.safetensors: expected safetensors with a loupe.domain/1 header"),
+        (other, "unknown variant `int9`"),
+        (shifted, "damaged.safetensors: expected"),
+    ] {
+        bench.write("damaged.safetensors", bytes);
+        let looks = ["inspect", "page.png", "--domain", "damaged.safetensors"];
+        let output = bench.with_models(&looks, &[]).unwrap().output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{expected}");
+        assert!(one_line(&output).contains(expected), "{}", one_line(&output));
+    }
+}

@@ -1,6 +1,7 @@
 //! `loupe models quantize`: a smaller copy of a model, measured against the original.
 
 mod calibrate;
+mod domain;
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use models::{
     bundle::{Bundle, DEFAULT_BUNDLE},
     cache::Cache,
     decoder::{DecoderOptions, Storage},
+    domain::Domain,
     generate::GenerateOptions,
     ort_engine::{OrtEngine, Provider},
     smolvlm::{
@@ -36,22 +38,23 @@ const TOKENS: usize = 32;
 /// Arguments of `loupe models quantize`.
 #[derive(Debug, Args)]
 pub(super) struct QuantizeArgs {
-    /// Folder of a SmolVLM as it is published, with weights in floats
-    #[arg(value_name = "DIR")]
+    /// Folder of a SmolVLM as it is published, with weights in floats; or trained eyes: the name of a domain in the binary, or the file
+    /// of one
+    #[arg(value_name = "DIR|DOMAIN")]
     model: PathBuf,
-    /// The folder to write, which does not exist yet
-    #[arg(long, value_name = "DIR")]
+    /// The folder, or for a domain the file, to write, which does not exist yet
+    #[arg(long, value_name = "PATH")]
     output: PathBuf,
-    /// Weights of the language model; the vision encoder takes 8 bits
-    #[arg(long, value_enum, default_value_t = Text::Q4)]
-    text: Text,
-    /// Pictures like those of the line, files or folders of them; repeat it for several. The layers of the vision encoder then round
-    /// what they are given over ranges found on up to 16 of these pictures (static), instead of over a range of each row's own
-    /// (dynamic): a little less exact, and no faster where it was
-    /// measured
+    /// Weights of the language model; the vision encoder takes 8 bits [default: q4]
+    #[arg(long, value_enum)]
+    text: Option<Text>,
+    /// Pictures like those of the line, files or folders of them; repeat it for several. A domain needs them, to find the ranges over
+    /// which its layers round: it looks at up to 64. The layers of a SmolVLM's vision encoder then round what they are given over ranges
+    /// found on up to 16 of them (static), instead of over a range of each row's own (dynamic): a little less exact, and no faster where
+    /// it was measured
     #[arg(long, value_name = "PATH")]
     calibrate: Vec<PathBuf>,
-    /// A picture to compare both models on; repeat it for several. A generated one unless given
+    /// A picture to compare both models on; repeat it for several. Unless given, a generated one, and for a domain those of --calibrate
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
     /// Print one JSON object instead of lines
@@ -103,6 +106,21 @@ impl QuantizeArgs {
     /// # Errors
     /// When ONNX Runtime is missing, the model or a picture cannot be read, or the copy cannot be written.
     pub(super) fn run(&self) -> anyhow::Result<Outcome> {
+        let (model, is_known) = (self.model.display(), Domain::embedded().any(|name| self.model == Path::new(name)));
+        if !is_known && self.model.is_dir() {
+            return self.run_language_model();
+        }
+        let known: Vec<&str> = Domain::embedded().collect();
+        anyhow::ensure!(
+            is_known || self.model.exists(),
+            "{model}: expected the folder of a SmolVLM, the file of a domain or one of {}, found nothing",
+            known.join(", ")
+        );
+        anyhow::ensure!(self.text.is_none(), "--text: expected a SmolVLM with it, found the domain {model}");
+        domain::run(self)
+    }
+
+    fn run_language_model(&self) -> anyhow::Result<Outcome> {
         let pictures = self.pictures()?;
         let output = self.output.display();
         anyhow::ensure!(
@@ -147,8 +165,8 @@ impl QuantizeArgs {
         let ranges = (!self.calibrate.is_empty()).then(calibrating).transpose()?;
         let bar = progress::bytes("rounding");
         let text = match self.text {
-            Text::Q8 => Storage::EightBit,
-            Text::Q4 => Storage::FourBit,
+            Some(Text::Q8) => Storage::EightBit,
+            Some(Text::Q4) | None => Storage::FourBit,
         };
         let quantization = Quantization { text, ranges: ranges.as_ref() };
         let quantized = quantize(&self.model, &self.output, quantization, &|done, total| {
