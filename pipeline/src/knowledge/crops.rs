@@ -20,7 +20,7 @@ pub struct Crops {
 pub struct Crop {
     /// As reports carry it in `code`.
     pub id: String,
-    /// Its name in the public data set.
+    /// Its class folder in the public data set; of cotton two, with a comma between.
     pub class_name: String,
     /// How it looks.
     pub symptoms: Vec<String>,
@@ -77,14 +77,17 @@ impl Crops {
 mod tests {
     use std::collections::BTreeSet;
 
+    use models::domain::Domain;
+
     use super::*;
+    use crate::knowledge::Knowledge;
 
     #[test]
     fn every_class_is_there_once_with_advice() {
         let crops = Crops::embedded().unwrap();
         let ids: BTreeSet<&str> = crops.entries.iter().map(|crop| crop.id.as_str()).collect();
         let classes: BTreeSet<&str> = crops.entries.iter().map(|crop| crop.class_name.as_str()).collect();
-        assert_eq!((ids.len(), classes.len(), crops.entries.len()), (38, 38, 38));
+        assert_eq!((ids.len(), classes.len(), crops.entries.len()), (45, 45, 45));
         assert!(crops.entries.iter().all(|crop| !crop.actions_now.is_empty() && !crop.sources.is_empty()));
         assert!(crops.entries.iter().all(|crop| !crop.symptoms.is_empty() && !crop.when_to_escalate.is_empty()));
         let blight = crops.entry("tomato_early_blight").unwrap();
@@ -92,5 +95,19 @@ mod tests {
         assert!(blight.how_bad()[0].starts_with("low: "), "{blight:?}");
         assert!(crops.entry("tomato_healthy").unwrap().how_bad().is_empty());
         assert_eq!(crops.entry("tomato_gremlin"), None);
+    }
+
+    #[test]
+    fn everything_that_domains_in_the_binary_name_has_its_entry() {
+        let (knowledge, crops) = (Knowledge::embedded().unwrap(), Crops::embedded().unwrap());
+        for domain in Domain::embedded().map(|name| Domain::find(name).unwrap()) {
+            for label in domain.labels() {
+                let code = label.knowledge.as_deref().unwrap_or_default();
+                let cues = crops.entry(code).map(Crop::how_bad).or_else(|| Some(knowledge.entry(code)?.how_bad()));
+                let cues = cues.unwrap_or_else(|| panic!("{}: no entry `{code}`", label.text()));
+                // Only what is healthy has none, so that this finds a label with the entry of another, too.
+                assert_eq!(cues.is_empty(), label.is_good(), "{}: `{code}`", label.text());
+            }
+        }
     }
 }
