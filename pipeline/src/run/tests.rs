@@ -349,14 +349,20 @@ fn a_busy_describer_does_not_hold_up_fresh_verdicts() {
     let every_third = |frame| Ok(if frame % 3 == 0 { 2.0 } else { 0.5 });
     let station =
         Station::new("press", Box::new(source)).overload(Overload::Freshest).reference(Some(reference(every_third)));
-    let writer = Writer(|| {
-        thread::sleep(Duration::from_millis(100));
+    let (seen, gave_up) = (memory.clone(), Instant::now() + Duration::from_secs(30));
+    // The first text is not done before others have their verdict: were they held up, it would never be.
+    let writer = Writer(move || {
+        let is_there = |verdict| seen.verdicts().contains(&verdict);
+        while !(is_there(Verdict::Pass) && is_there(Verdict::Fail)) {
+            if Instant::now() > gave_up {
+                return Err("no verdict came past the describer".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     });
     pipeline(station).describer(Box::new(writer)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
     let reports = memory.reports.lock().unwrap();
-    let passed = reports.iter().filter(|report| report.verdict == Verdict::Pass);
-    assert!(passed.clone().count() >= 10 && passed.clone().all(|report| report.timing_ms.total < 90.0));
     let (described, busy): (Vec<_>, Vec<_>) = reports
         .iter()
         .filter(|report| report.verdict == Verdict::Fail)
