@@ -62,7 +62,8 @@ fn bench() -> Bench {
         }
     }
     for number in 0..4 {
-        bench.write(&format!("others/{number}.png"), stranger(number));
+        let folder = ["others", "others/pages"][number as usize % 2];
+        bench.write(&format!("{folder}/{number}.png"), stranger(number));
     }
     bench.write("leaves/test/rust/torn.png", &leaf(20, "rust")[..200]);
     bench.write("others/torn.png", &stranger(9)[..200]);

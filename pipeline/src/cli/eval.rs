@@ -60,7 +60,7 @@ pub(super) struct EvalArgs {
         conflicts_with_all = ["layout", "template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     domain: Option<String>,
-    /// With --domain: a folder of pictures that are not the domain's, to measure whether it knows
+    /// With --domain: a folder of pictures that are not the domain's, with all folders in it, to measure whether it knows
     #[arg(long, value_name = "DIR", requires = "domain")]
     strangers: Option<PathBuf>,
     /// With --domain: leave the language model out

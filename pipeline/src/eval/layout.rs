@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use super::{Category, EvalError, metrics::Truth};
 
+/// Folders below the one that was named, one in the other.
+const MAX_DEPTH: usize = 4;
+
 mod coco;
 mod deeppcb;
 mod folders;
@@ -205,6 +208,20 @@ pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
         path.is_file() && extension.is_some_and(|extension| PICTURE_EXTENSIONS.contains(&extension.as_str()))
     };
     Ok(entries(folder)?.into_iter().filter(is_picture).collect())
+}
+
+/// The pictures in a folder and in the folders below it, to a depth that no data set exceeds: links may lead in circles.
+pub(crate) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let (mut pictures, mut level) = (Vec::new(), vec![folder.to_owned()]);
+    for _ in 0..=MAX_DEPTH {
+        let mut next = Vec::new();
+        for folder in level {
+            pictures.extend(pictures_in(&folder)?);
+            next.extend(folders_in(&folder)?);
+        }
+        level = next;
+    }
+    Ok(pictures)
 }
 
 pub(crate) fn name_of(path: &Path) -> String {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::eval::{
     Latency,
-    layout::{contents, pictures_in},
+    layout::{contents, pictures_below},
 };
 
 use examinee::Asked;
@@ -73,7 +73,7 @@ impl DomainEvaluation {
 pub struct DomainPlan<'a> {
     /// Class folders, or parts of them.
     pub dataset: &'a Path,
-    /// A folder of pictures that are not the domain's.
+    /// A folder of pictures that are not the domain's, in it or in folders below it.
     pub strangers: Option<&'a Path>,
     /// A picture of less than this familiarity, in 0..=1, counts as refused.
     pub familiar_from: f64,
@@ -130,7 +130,7 @@ fn unseen(domain: &Domain, pictures: Vec<Picture>) -> Parts {
 
 fn strangers_in(folder: &Path, domain: &Domain, own: &Parts) -> Result<Parts, HeadError> {
     let stranger = |path| Picture { path, class: String::new(), part: Part::Test };
-    let mut parts = unseen(domain, pictures_in(folder)?.into_iter().map(stranger).collect());
+    let mut parts = unseen(domain, pictures_below(folder)?.into_iter().map(stranger).collect());
     let own: BTreeMap<&[u8; 32], &Path> =
         own.pictures.iter().map(|(own, digest)| (digest, own.path.as_path())).collect();
     parts.leave_out_for(|digest| own.get(digest).map(|&own| Reason::TwoClasses(own.to_owned())));
