@@ -256,7 +256,8 @@ impl Tuner {
         let (kept, state) = checkpoint::open(path)?;
         if kept.options != self.options {
             let (expected, found) = (format!("{:?}", self.options), format!("{:?}", kept.options));
-            return Err(ModelError::mismatch("options of the training", expected, found));
+            let what = format!("{}: options of the training", path.display());
+            return Err(ModelError::mismatch(what, expected, found));
         }
         self.tail.restore(state, kept.steps)?;
         self.steps = kept.steps;

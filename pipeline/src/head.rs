@@ -14,6 +14,7 @@ mod few_shot;
 mod folders;
 mod head_evaluation;
 mod measures;
+mod output;
 mod page;
 mod parts;
 mod table;
@@ -31,9 +32,10 @@ pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{ClassLayout, Part, Picture, read};
 pub use head_evaluation::{HEAD_SCHEMA, HeadEvaluation, SeedRow, Subject, evaluate};
 pub use measures::{ClassMeasures, ClassScore, Classified, ReliabilityBin};
+pub(crate) use output::{check_output, write_texts};
 pub use parts::{LeftOut, Parts, Reason};
 pub(crate) use table::{ClassRow, MeasureRow, MeasureTable, class_rows, measure_rows, three};
-pub(crate) use training::{Gathered, Learned, check_output, write_texts};
+pub(crate) use training::{Gathered, Learned};
 pub use training::{HeadPlan, Trained, train};
 
 /// Side in pixels of what the encoder sees, where nothing else is said.

@@ -159,7 +159,7 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     fs::create_dir(&damaged).unwrap();
     fs::write(damaged.join("last.safetensors"), "cut short").unwrap();
     let error = trained(&tools, &resumed(&data, &damaged)).unwrap_err();
-    assert!(error.contains("last.safetensors: expected safetensors") && !error.contains("--output"), "{error}");
+    assert!(error.contains("last.safetensors: expected a checkpoint (delete it to begin anew)"), "{error}");
 
     let resumed = trained(&tools, &resumed(&data, &output)).unwrap();
     let losses = |training: &Training| -> Vec<f64> { training.epochs.iter().map(|epoch| epoch.loss).collect() };

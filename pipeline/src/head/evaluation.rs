@@ -29,7 +29,7 @@ pub struct Evaluation {
     /// How well pictures are named; means over the seeds.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// From a decoded frame to its features; probabilities take next to nothing more.
+    /// From a decoded frame to what a head reads; probabilities take next to nothing more.
     pub latency_ms: Option<Latency>,
     /// Pictures that are in no measure.
     pub left_out: Vec<LeftOut>,

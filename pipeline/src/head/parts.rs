@@ -178,13 +178,14 @@ impl Parts {
     /// # Errors
     /// When there is none; the class is named.
     pub(crate) fn check_readable(&self, plan: &HeadPlan, labels: &[String]) -> Result<(), HeadError> {
+        let found = || self.left_out.first().map_or_else(|| "none".to_owned(), LeftOut::message);
         if let Some(label) = labels.iter().find(|label| self.count_of(Part::Train, label) == 0) {
             let expected = format!("a picture of class {label} to learn from that can be read");
-            return Err(HeadError::unfit(&plan.data, expected, "none"));
+            return Err(HeadError::unfit(&plan.data, expected, found()));
         }
         if self.count(Part::Validation) == 0 {
             let place = plan.validation.as_ref().unwrap_or(&plan.data);
-            return Err(HeadError::unfit(place, "a picture to choose by that can be read", "none"));
+            return Err(HeadError::unfit(place, "a picture to choose by that can be read", found()));
         }
         Ok(())
     }

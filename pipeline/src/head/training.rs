@@ -15,7 +15,7 @@ use super::{
     card::Card,
     charts::{ConfusionChart, LossChart, rendered},
     features::{Described, Describer, JOURNAL},
-    folders::read,
+    output::{check_output, write_texts},
     parts::classes,
 };
 
@@ -113,29 +113,6 @@ pub fn train(
     Ok(trained)
 }
 
-/// Checks that a run may write to `folder`: what it `makes` must not be overwritten when it is finished, nor must files that have nothing to do
-/// with it; a run of which `progress` tells may go on.
-///
-/// # Errors
-/// When there is something else.
-pub(crate) fn check_output(folder: &Path, makes: &str, progress: &str) -> Result<(), HeadError> {
-    let in_use = |found: String| HeadError::OutputInUse { path: folder.to_owned(), found };
-    if folder.join(makes).exists() {
-        return Err(in_use(makes.to_owned()));
-    }
-    if !folder.exists() || folder.join(progress).exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).map_err(HeadError::io(folder))? {
-        let name = entry.map_err(HeadError::io(folder))?.file_name();
-        // What a kill left of a file that was about to be written is written anew.
-        if Path::new(&name).extension().is_none_or(|extension| extension != "draft") {
-            return Err(in_use(name.to_string_lossy().into_owned()));
-        }
-    }
-    Ok(())
-}
-
 /// The pictures of a plan, sorted out.
 #[derive(Debug)]
 pub(crate) struct Gathered {
@@ -158,7 +135,7 @@ impl Gathered {
         if let Some(folder) = &plan.validation {
             pictures.retain(|picture| picture.part != Part::Validation);
             // What is there to measure with is not learned from, wherever it lies.
-            let others = read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
+            let others = plan.layout.read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
             pictures.extend(others.map(|picture| Picture { part: Part::Validation, ..picture }));
         }
         let labels = classes(&pictures, Part::Train);
@@ -273,21 +250,6 @@ impl Learned {
 fn examples(pictures: Vec<(Vec<f32>, usize)>) -> Result<(Examples, Vec<usize>), HeadError> {
     let (descriptions, labels): (Vec<Vec<f32>>, Vec<usize>) = pictures.into_iter().unzip();
     Ok((Examples::new(&descriptions, labels.clone())?, labels))
-}
-
-/// Writes texts to files of these names in `folder`, each with one line feed at its end.
-///
-/// # Errors
-/// When one cannot be written; it is named.
-pub(crate) fn write_texts<'a>(
-    folder: &Path,
-    files: impl IntoIterator<Item = (&'a str, String)>,
-) -> Result<(), HeadError> {
-    for (name, text) in files {
-        let path = folder.join(name);
-        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
-    }
-    Ok(())
 }
 
 /// Writes everything, the head last: where it is, all is. Returns what is said about it, with its hash.

@@ -72,7 +72,10 @@ impl Run {
             HeadError::unfit(checkpoint, expected, found)
         };
         let value = tuner.resume(checkpoint).map_err(|error| match error {
-            ModelError::Malformed { .. } | ModelError::Io { .. } => error.into(),
+            ModelError::Malformed { .. } => {
+                HeadError::unfit(checkpoint, "a checkpoint (delete it to begin anew)", error.to_string())
+            }
+            ModelError::Io { .. } => error.into(),
             error => other(error.to_string()),
         })?;
         let run: Self = serde_json::from_value(value).map_err(|error| other(error.to_string()))?;

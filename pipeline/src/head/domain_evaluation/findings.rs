@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use models::{
     domain::{Domain, Label, Opinion},
@@ -6,8 +6,8 @@ use models::{
 };
 
 use super::{
-    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, JudgementMeasures, STRANGER, SpokenMeasures, StrangerMeasures,
-    examinee::Found, measures::Strangeness,
+    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, JudgementMeasures, SpokenMeasures, StrangerMeasures, examinee::Found,
+    measures::Strangeness,
 };
 use crate::{
     eval::Latency,
@@ -120,17 +120,18 @@ impl Findings<'_> {
             familiar_from: self.plan.familiar_from,
             judgement: JudgementMeasures::of(self.domain.labels(), &self.looked),
             language_model: if times.is_empty() { None } else { spoken() },
-            strangers: self.plan.strangers.map(|folder| self.strangers(folder)).transpose()?,
+            strangers: self.strangers(),
             language_latency_ms: Latency::of(times),
         })
     }
 
-    fn strangers(&self, folder: &Path) -> Result<StrangerMeasures, HeadError> {
+    /// Returns `None` without strangers that can be read.
+    fn strangers(&self) -> Option<StrangerMeasures> {
         let strangeness =
             |opinion: &Opinion| Strangeness { score: opinion.strangeness, is_refused: self.is_refused(opinion) };
         let own: Vec<Strangeness> = self.looked.iter().map(|one| strangeness(&one.found.opinion)).collect();
         let others: Vec<Strangeness> = self.strange.iter().map(|found| strangeness(&found.opinion)).collect();
-        StrangerMeasures::of(&own, &others).ok_or_else(|| HeadError::unfit(folder, STRANGER, "none"))
+        StrangerMeasures::of(&own, &others)
     }
 
     fn exhibit(&self, summary: &DomainEvaluation) -> Exhibit {

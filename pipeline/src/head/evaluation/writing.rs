@@ -10,7 +10,7 @@ use super::{Beside, Prediction};
 use crate::{
     csv,
     eval::output::{PREDICTIONS, TABLE},
-    head::{HeadError, charts::rendered, page::Page, training::write_texts},
+    head::{HeadError, charts::rendered, output::write_texts, page::Page},
 };
 
 /// Columns of the table before those of the labels.
