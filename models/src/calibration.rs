@@ -63,7 +63,7 @@ impl Calibration {
         })
     }
 
-    /// Returns the scores of good parts, ascending.
+    /// Returns the scores that it rests on, ascending.
     pub fn scores(&self) -> &[f32] {
         &self.scores
     }

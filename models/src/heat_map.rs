@@ -2,14 +2,14 @@ mod regions;
 
 use cameras::Size;
 
-/// How strange each cell of a frame looks, on a grid that covers the whole frame.
+/// How strange each cell of a frame looks, or how much it speaks for what is named, on a grid that covers the whole frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap {
     /// Cells from left to right and from top to bottom.
     pub size: Size,
-    /// `[height, width]`, row-major, in the gate's own unit: larger is stranger, not below 0.
+    /// `[height, width]`, row-major, in the unit of who made it: larger is hotter, not below 0.
     pub values: Vec<f32>,
-    /// The value from which a cell counts as strange.
+    /// The value above which a cell is marked.
     pub threshold: f32,
 }
 

@@ -4,7 +4,7 @@ use cameras::{Rect, Size};
 use models::{GateReading, Region};
 
 use crate::{
-    report::{Defect, Diagnosis, Disposition, Severity},
+    report::{Defect, Diagnosis, Disposition, FoundBy, Severity},
     stage::{Catalogue, KnownDefect},
 };
 
@@ -20,6 +20,21 @@ pub struct Findings {
     pub proposed: Option<Disposition>,
 }
 
+impl Findings {
+    /// Takes back what `diagnosis` has named, because it does not stand: what a gate has found stays, without that name, and what its eyes have
+    /// marked goes.
+    pub fn retract(&mut self, diagnosis: &Diagnosis) {
+        let code = diagnosis.code_or_finding();
+        self.defects.retain(|defect| defect.found_by == FoundBy::Gate);
+        for defect in self.defects.iter_mut().filter(|defect| defect.code == code) {
+            UNKNOWN_ANOMALY.clone_into(&mut defect.code);
+            defect.label = UNKNOWN_ANOMALY.replace('_', " ");
+            defect.severity = Severity::Unknown;
+        }
+        self.proposed = None;
+    }
+}
+
 /// Regions of a frame that are worth a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Marked<'a> {
@@ -31,12 +46,14 @@ pub struct Marked<'a> {
     pub size: Size,
     /// What trained eyes call what the gate has no name for.
     pub name: Option<&'a Diagnosis>,
+    /// Who marked them.
+    pub found_by: FoundBy,
 }
 
 impl<'a> Marked<'a> {
     /// Returns the regions that a gate found in a frame of this size; see [`Self::name`].
     pub fn by_gate(reading: &'a GateReading, size: Size, name: Option<&'a Diagnosis>) -> Self {
-        Self { regions: &reading.regions, threshold: reading.heat_map.threshold, size, name }
+        Self { regions: &reading.regions, threshold: reading.heat_map.threshold, size, name, found_by: FoundBy::Gate }
     }
 }
 
@@ -84,16 +101,17 @@ fn defect(code: String, known: KnownDefect, region: &Region, marked: Marked<'_>)
         severity: known.severity,
         // A threshold of zero means that anything at all is strange.
         strength: if strength.is_finite() { strength } else { f64::from(f32::MAX) },
+        found_by: marked.found_by,
         bbox: region.rect,
         area_px: region.area_px,
-        zone: zone(region.rect, marked.size).to_owned(),
+        zone: zone(region.rect, region.area_px, marked.size).to_owned(),
     }
 }
 
-/// Returns in words where the middle of `rect` lies in a frame of size `size`: one of nine, or `whole picture` when it covers
-/// more than half of it.
-pub fn zone(rect: Rect, size: Size) -> &'static str {
-    if rect.area_px() * 2 > size.area_px() as u64 {
+/// Returns in words where the middle of `rect` lies in a frame of size `size`: one of nine, or `whole picture` when it covers more than half
+/// of it, and `area_px` pixels in it, more than a quarter, are marked: what branches far may still be thin.
+pub fn zone(rect: Rect, area_px: u64, size: Size) -> &'static str {
+    if rect.area_px() * 2 > size.area_px() as u64 && area_px * 4 > size.area_px() as u64 {
         return "whole picture";
     }
     let third = |start: u32, length: u32, of: u32| {
@@ -128,7 +146,7 @@ mod tests {
     }
 
     fn marked(regions: &[Region], threshold: f32) -> Marked<'_> {
-        Marked { regions, threshold, size: Size::new(100, 100), name: None }
+        Marked { regions, threshold, size: Size::new(100, 100), name: None, found_by: FoundBy::Gate }
     }
 
     fn names(findings: &Findings) -> Vec<[&str; 2]> {
@@ -176,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_stand_is_taken_back() {
+        let name = Diagnosis { code: Some("crack".to_owned()), ..diagnosed("long crack") };
+        let regions = [region(None, 0), region(Some("stain"), 45)];
+        let found_by = |found_by| Marked { name: Some(&name), found_by, ..marked(&regions, 1.0) };
+        let mut by_gate = findings(found_by(FoundBy::Gate), Some(&Steel));
+        by_gate.retract(&name);
+        assert_eq!(names(&by_gate), [["unknown_anomaly", "unknown anomaly"], ["stain", "a stain"]]);
+        let mut by_eyes = findings(found_by(FoundBy::Eyes), Some(&Steel));
+        by_eyes.retract(&name);
+        assert_eq!(by_eyes, Findings::default());
+    }
+
+    #[test]
     fn strength_stays_a_number() {
         let findings = findings(marked(&[region(None, 0)], 0.0), None);
         assert!(findings.defects[0].strength.is_finite());
@@ -193,7 +224,8 @@ mod tests {
             (rect(100, 100, 0, 0), "bottom right"),
         ];
         for (rect, expected) in cases {
-            assert_eq!(zone(rect, Size::new(100, 100)), expected, "{rect:?}");
+            assert_eq!(zone(rect, rect.area_px(), Size::new(100, 100)), expected, "{rect:?}");
         }
+        assert_eq!(zone(rect(0, 0, 90, 90), 2000, Size::new(100, 100)), "centre", "a thin branch");
     }
 }

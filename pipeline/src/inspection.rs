@@ -200,14 +200,24 @@ impl Inspection {
     pub(crate) fn trouble(&self) -> Option<&Diagnosis> {
         let sure_from = self.captured.station.policy.sure_from;
         let diagnosis = &self.recognised()?.diagnosis;
-        (!diagnosis.is_good && diagnosis.probability >= sure_from).then_some(diagnosis)
+        let stands = diagnosis.probability >= sure_from && !diagnosis.is_contradicted();
+        (!diagnosis.is_good && stands).then_some(diagnosis)
     }
 
-    /// Returns where the gate found the frame strange; where it did not, where trained eyes see what is the matter, if that stands.
+    /// Returns where trained eyes see what is the matter, if that stands.
+    pub(crate) fn place(&self) -> Option<&HeatMap> {
+        self.trouble().and(self.seen.as_ref()).and_then(|seen| seen.place.as_ref())
+    }
+
+    /// Returns what the gate has measured, if it has found the frame strange and somewhere in it.
+    pub(crate) fn located(&self) -> Option<&GateReading> {
+        self.reading.as_ref().filter(|reading| reading.is_suspect() && !reading.regions.is_empty())
+    }
+
+    /// Returns where the gate found the frame strange; where it found no place, where trained eyes see what is the matter.
     pub(crate) fn heat_map(&self) -> Option<&HeatMap> {
-        let measured = self.reading.as_ref().map(|reading| &reading.heat_map);
-        let seen = self.trouble().and(self.seen.as_ref()).and_then(|seen| seen.place.as_ref());
-        if self.is_suspect() { measured } else { seen.or(measured) }
+        let measured = || self.reading.as_ref().map(|reading| &reading.heat_map);
+        if self.located().is_some() { measured() } else { self.place().or_else(measured) }
     }
 
     pub(crate) fn quarantine(&mut self, stage: &'static str, error: &dyn std::error::Error) {

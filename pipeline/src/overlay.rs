@@ -1,4 +1,4 @@
-//! Paints what the gate saw onto the picture: heat above the threshold in colour, its outline, and numbered boxes.
+//! Paints what a gate found strange, or what trained eyes name, onto the picture: heat above the threshold in colour, its outline, and numbered boxes.
 //!
 //! The colour tells how far the heat is above the threshold: it starts at the threshold and ends at four times it, on a
 //! logarithmic scale. Below 0.7 times the threshold the picture stays untouched. Line widths grow with the picture.

@@ -39,7 +39,7 @@ pub enum Picture<'a> {
     Frame {
         /// As it was judged.
         frame: &'a Frame,
-        /// What the gate saw, if it ran.
+        /// What is to be painted over it, if anything.
         heat_map: Option<&'a HeatMap>,
     },
     /// It could not be decoded; this is the file.

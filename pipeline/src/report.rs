@@ -11,7 +11,7 @@ mod defect;
 mod description;
 mod diagnosis;
 
-pub use defect::{Defect, Severity};
+pub use defect::{Defect, FoundBy, Severity};
 pub use description::Description;
 pub use diagnosis::{Alternative, Diagnosis};
 

@@ -12,9 +12,10 @@ const MARKED_SHARE: f64 = 0.5;
 impl Domain {
     /// Returns where the eyes saw what speaks for the label of this index, and rather for it than that nothing is the matter; where the
     /// domain knows no good ones of its subject, rather than for its other labels. Heat is what a cell adds to the difference of the
-    /// logits; those above the threshold hold half of it. `None` where nothing speaks for it, or these eyes do not tell.
+    /// logits; those above the threshold hold half of it. `None` where nothing speaks for it, the eyes were not the domain's, or there is no such
+    /// label.
     pub fn place(&self, sight: &Sight, label: usize) -> Option<HeatMap> {
-        let activations = sight.activations.as_ref()?;
+        let activations = sight.activations.as_ref().filter(|map| map.dim == self.labels.len() && label < map.dim)?;
         let against = self.against(label);
         let values: Vec<f32> =
             activations.values.chunks_exact(activations.dim).map(|cell| contrast(cell, label, &against)).collect();
@@ -47,13 +48,13 @@ fn marking(values: &[f32]) -> Option<f32> {
     let mut descending = values.to_vec();
     descending.sort_unstable_by(|a, b| b.total_cmp(a));
     let mut held = 0.0;
-    let last = descending.iter().position(|&value| {
+    let last = *descending.iter().find(|&&value| {
         held += f64::from(value);
         held >= MARKED_SHARE * total
     })?;
-    // Halfway to the next, so that interpolation between cells keeps the last one in.
-    let next = descending.get(last + 1).copied().unwrap_or_default();
-    (total > 0.0).then(|| f32::midpoint(descending[last], next))
+    // Halfway to the next smaller one, so that the last one is above it.
+    let next = descending.iter().find(|value| **value < last).copied().unwrap_or_default();
+    (total > 0.0).then(|| f32::midpoint(last, next))
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn marks_the_cells_that_hold_half() {
         assert_eq!(marking(&[1.0, 4.0, 0.0, 2.0, 1.0]), Some(3.0));
-        assert_eq!(marking(&[1.0; 4]), Some(1.0));
+        assert_eq!(marking(&[1.0; 4]), Some(0.5), "cells that are alike are all marked");
         assert_eq!(marking(&[0.0; 4]), None);
         assert_eq!(marking(&[]), None);
     }

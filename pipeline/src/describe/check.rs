@@ -24,8 +24,11 @@ pub(super) fn against(knowledge: &Knowledge, facts: &Facts, phrases: &Phrases, t
         return Err(format!("expected a text of 1 to {LENGTH_MAX} bytes, found {}", text.len()));
     }
     // What the knowledge base says may name other defects and contain numbers of its own.
-    let own_words =
-        phrases.quoted.iter().fold(text.to_lowercase(), |text, quote| text.replace(&quote.to_lowercase(), ""));
+    let quoted = phrases.quoted.iter().map(|quote| quote.to_lowercase());
+    // So may the name of a user's class: `type 2, top`.
+    let label = facts.main.iter().filter_map(|area| area.label.as_deref()).map(str::to_lowercase);
+    let unquoted = quoted.fold(text.to_lowercase(), |text, quote| text.replace(&quote, ""));
+    let own_words = label.fold(unquoted.clone(), |text, label| text.replace(&label, ""));
     let measured = facts.numbers();
     if let Some(number) = numbers(&own_words).into_iter().find(|number| !measured.contains(number)) {
         return Err(format!("the number {number} was not measured"));
@@ -34,7 +37,7 @@ pub(super) fn against(knowledge: &Knowledge, facts: &Facts, phrases: &Phrases, t
         return Err(format!("nothing is marked at {zone}"));
     }
     let found = facts.main.as_ref().and_then(|area| area.label.as_deref()).unwrap_or("unknown anomaly");
-    let named = |label: &str| label != found && !found.contains(label) && contains_words(&own_words, label);
+    let named = |label: &str| label != found && !found.contains(label) && contains_words(&unquoted, label);
     match knowledge.entries.iter().find(|entry| named(&entry.label)) {
         Some(entry) => Err(format!("{} was not found", entry.label)),
         None => Ok(()),

@@ -2,11 +2,11 @@
 
 use crate::{
     knowledge::{Crops, Knowledge},
-    report::{Alternative, Description, Diagnosis},
+    report::{Alternative, Description, Diagnosis, FoundBy},
     stage::{Seen, Suspect},
 };
 
-use super::author::Looked;
+use super::{author::Looked, phrases::place};
 
 /// Closes every advice on a plant that is not healthy.
 const LABEL_LINE: &str = "Use only products registered in your country for this crop, read and follow the local label (rate, \
@@ -31,7 +31,7 @@ pub(super) struct Diagnosed<'a> {
 
 impl<'a> Diagnosed<'a> {
     pub(super) fn of(seen: &'a Seen, suspect: &Suspect<'a>) -> Self {
-        let by_eyes = suspect.defects.first().filter(|_| suspect.reading.is_none());
+        let by_eyes = suspect.defects.first().filter(|defect| defect.found_by == FoundBy::Eyes);
         Self {
             diagnosis: &seen.diagnosis,
             sure_from: suspect.sure_from,
@@ -95,32 +95,41 @@ fn advised(description: Description, (knowledge, crops): (&Knowledge, &Crops), d
     }
 }
 
-/// Returns what was measured and what was seen of one frame as one text.
+/// Returns what was measured and what was seen of one frame as one text. What is known about a diagnosis that stands takes the place of what
+/// is known about anomalies.
 pub(super) fn joined(measured: Description, seen: Description) -> Description {
+    if !seen.signs.is_empty() {
+        let summary = format!("{} {}", measured.summary, seen.summary);
+        let prompt_sha256 = if seen.sees_pixels { seen.prompt_sha256 } else { measured.prompt_sha256 };
+        return Description {
+            summary,
+            prompt_sha256,
+            tokens_in: measured.tokens_in + seen.tokens_in,
+            tokens_out: measured.tokens_out + seen.tokens_out,
+            tokens_forced: measured.tokens_forced + seen.tokens_forced,
+            ..seen
+        };
+    }
     let both = |first: Vec<String>, second: Vec<String>| {
         let fresh: Vec<String> = second.into_iter().filter(|text| !first.contains(text)).collect();
         first.into_iter().chain(fresh).collect()
     };
     Description {
         summary: format!("{} {}", measured.summary, seen.summary),
-        signs: both(measured.signs, seen.signs),
-        how_bad: both(measured.how_bad, seen.how_bad),
-        possible_causes: both(measured.possible_causes, seen.possible_causes),
         actions: both(measured.actions, seen.actions),
-        ask_when: both(measured.ask_when, seen.ask_when),
-        sources: both(measured.sources, seen.sources),
         sees_pixels: seen.sees_pixels,
         prompt_sha256: if seen.sees_pixels { seen.prompt_sha256 } else { measured.prompt_sha256 },
         tokens_in: measured.tokens_in + seen.tokens_in,
         tokens_out: measured.tokens_out + seen.tokens_out,
         tokens_forced: measured.tokens_forced + seen.tokens_forced,
+        ..measured
     }
 }
 
 fn summary(&Diagnosed { diagnosis, zone, .. }: &Diagnosed<'_>, looked: Option<&Looked>) -> String {
-    let place = match zone {
-        Some("whole picture") => ", over the whole picture".to_owned(),
-        Some(zone) => format!(", most of all at the {zone}"),
+    let is_contradicted = looked.is_some_and(|looked| looked.named != diagnosis.name());
+    let place = match zone.filter(|_| !is_contradicted) {
+        Some(zone) => format!(", most of all {}", place(zone)),
         None => String::new(),
     };
     let mut sentences =
@@ -196,7 +205,10 @@ mod tests {
         let blight = diagnosis(Some("tomato_early_blight"), "early blight");
         let summary = |zone| described_at(Some(zone), &blight, None).summary;
         assert!(summary("top left").contains("(probability 0.91), most of all at the top left. "));
-        assert!(summary("whole picture").contains("(probability 0.91), over the whole picture. "));
+        assert!(summary("centre").contains("(probability 0.91), most of all in the centre. "));
+        let contradicted = looked("potato leaf: healthy");
+        let summary = described_at(Some("centre"), &blight, Some(&contradicted)).summary;
+        assert!(!summary.contains("most of all"), "{summary}");
     }
 
     #[test]

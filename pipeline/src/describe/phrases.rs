@@ -107,7 +107,8 @@ fn hints(entry: &Entry, knowledge: &Knowledge) -> (Vec<String>, Vec<String>) {
     (hints, measures.into_iter().chain(look_alikes).collect())
 }
 
-fn place(zone: &str) -> String {
+/// Returns a zone with the words that lead to it.
+pub(super) fn place(zone: &str) -> String {
     match zone {
         "centre" => "in the centre".to_owned(),
         "whole picture" => "across the whole picture".to_owned(),

@@ -2,7 +2,7 @@ use cameras::{Frame, FrameId, PixelFormat, Rect, Size};
 use models::{GateReading, HeatMap};
 
 use super::*;
-use crate::report::{Defect, Severity};
+use crate::report::{Defect, FoundBy, Severity};
 
 /// Writes always the same text and counts its orders.
 struct Parrot {
@@ -30,6 +30,7 @@ impl Scene {
         let reading =
             GateReading { score: 2.4, threshold: 1.0, p_value: Some(1.0 / 17.0), heat_map, regions: Vec::new() };
         let defect = |(code, label, zone): &(&str, &str, &str)| Defect {
+            found_by: FoundBy::Gate,
             code: (*code).to_owned(),
             label: (*label).to_owned(),
             severity: Severity::Unknown,
@@ -141,6 +142,22 @@ fn says_what_was_measured_however_little() {
     let expected = "An area at the left differs from the good samples, 41 x 39 px, 6.0 % of the picture. It is the strongest of \
                     2 marked areas; look also at the top.";
     assert!(description.summary.starts_with(expected), "{}", description.summary);
+}
+
+#[test]
+fn a_name_may_hold_numbers_and_places() {
+    let knowledge = Knowledge::embedded().unwrap();
+    let scene = Scene::with(&[("type_2_top_rot", "type 2 top rot", "left")]);
+    let facts = Facts::of(&scene.suspect(), &scene.reading);
+    let phrases = Phrases::of(&facts, None, &knowledge);
+    let plain = phrases.plain();
+    assert!(plain.contains("type 2 top rot"), "{plain}");
+    assert_eq!(check::against(&knowledge, &facts, &phrases, &plain), Ok(()));
+    let invented = format!("{plain} There are 2 of them.");
+    assert_eq!(
+        check::against(&knowledge, &facts, &phrases, &invented),
+        Err("the number 2 was not measured".to_owned())
+    );
 }
 
 #[test]

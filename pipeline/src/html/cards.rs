@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{format, picture};
-use crate::report::{DecidedBy, Description, Diagnosis, Evidence, EvidenceKind, Report, Severity, Verdict};
+use crate::report::{Description, Diagnosis, Evidence, EvidenceKind, FoundBy, Report, Severity, Verdict};
 
 /// Longest side of a picture inside the page.
 const PICTURE_SIDE_PX: u32 = 560;
@@ -82,7 +82,10 @@ impl Card {
             description: report.description.clone(),
             original: show(EvidenceKind::Original),
             overlay: show(EvidenceKind::Overlay),
-            marks: if report.decided_by == DecidedBy::Head { "What speaks for it" } else { "What looks strange" },
+            marks: match report.defects.first().map(|defect| defect.found_by) {
+                Some(FoundBy::Eyes) => "What speaks for it",
+                Some(FoundBy::Gate) | None => "What looks strange",
+            },
         }
     }
 
@@ -147,8 +150,11 @@ fn defect_line(defect: &crate::report::Defect) -> DefectLine {
         Severity::Critical => "critical",
         Severity::Unknown => "",
     };
-    let strength = format::number(defect.strength);
+    let strength = match defect.found_by {
+        FoundBy::Gate => format!("{}× threshold, ", format::number(defect.strength)),
+        FoundBy::Eyes => String::new(),
+    };
     let bbox = defect.bbox;
-    let detail = format!("{}, {strength}× threshold, {} × {} px", defect.zone, bbox.width, bbox.height);
+    let detail = format!("{}, {strength}{} × {} px", defect.zone, bbox.width, bbox.height);
     DefectLine { label: defect.label.clone(), severity, detail }
 }

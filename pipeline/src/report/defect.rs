@@ -16,6 +16,17 @@ pub enum Severity {
     Unknown,
 }
 
+/// Who marked a defect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FoundBy {
+    /// The comparison with good parts.
+    #[default]
+    Gate,
+    /// Trained eyes: there they see what they name.
+    Eyes,
+}
+
 /// One found defect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
@@ -25,8 +36,12 @@ pub struct Defect {
     pub label: String,
     /// From the knowledge base and the measured size, never from the language model.
     pub severity: Severity,
-    /// Heat of its strongest cell over the threshold; above 1 is strange.
+    /// Heat of its strongest cell over the threshold: of a gate, above which good parts do not come; of eyes, above which cells hold half of
+    /// what speaks for the diagnosis.
     pub strength: f64,
+    /// Who marked it.
+    #[serde(default)]
+    pub found_by: FoundBy,
     /// Bounding box in pixels of the original frame.
     pub bbox: Rect,
     /// Pixels above the threshold.

@@ -97,6 +97,7 @@ fn example_defect() -> Defect {
         label: "scratch".to_owned(),
         severity: Severity::Major,
         strength: 2.5,
+        found_by: FoundBy::Gate,
         bbox: Rect { x: 320, y: 120, width: 80, height: 40 },
         area_px: 900,
         zone: "top right".to_owned(),

@@ -40,6 +40,9 @@ fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {
             inspection.description = Some(description);
             if let Some(seen) = &mut inspection.seen {
                 seen.diagnosis.language_model = named;
+                if seen.diagnosis.is_contradicted() {
+                    inspection.findings.retract(&seen.diagnosis);
+                }
             }
         }
         Err(error) => {

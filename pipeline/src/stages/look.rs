@@ -13,6 +13,7 @@ use crate::{
     inspection::{Inspection, millis},
     ledger::DropReason,
     queue::{Lanes, Overload},
+    report::FoundBy,
     stage::{Catalogue, Diagnose, Encode, StageError, Stop},
 };
 
@@ -87,16 +88,16 @@ impl Look {
     fn find(&self, inspection: &mut Inspection) {
         let catalogue = self.catalogue.as_deref();
         let (size, trouble) = (inspection.size(), inspection.trouble());
-        let findings = if let Some(reading) = inspection.reading.as_ref().filter(|reading| reading.is_suspect()) {
+        let findings = if let Some(reading) = inspection.located() {
             findings(Marked::by_gate(reading, size, trouble), catalogue)
         } else if let Some(diagnosis) = trouble {
             let whole = Rect { x: 0, y: 0, width: size.width_px, height: size.height_px };
             let known = catalogue.and_then(|catalogue| catalogue.look_up(&diagnosis.code_or_finding(), whole));
-            let place = inspection.seen.as_ref().and_then(|seen| seen.place.as_ref());
-            let regions = place.map(|place| at_least_a_cell(place, size)).unwrap_or_default();
+            let place = inspection.place();
+            let regions = place.map(|place| regions(place, size)).unwrap_or_default();
             let threshold = place.map_or(0.0, |place| place.threshold);
-            let placed = findings(Marked { regions: &regions, threshold, size, name: trouble }, catalogue);
-            Findings { proposed: known.and_then(|known| known.disposition), ..placed }
+            let marked = Marked { regions: &regions, threshold, size, name: trouble, found_by: FoundBy::Eyes };
+            Findings { proposed: known.and_then(|known| known.disposition), ..findings(marked, catalogue) }
         } else {
             return;
         };
@@ -134,12 +135,12 @@ impl Look {
     }
 }
 
-/// Returns the regions that are no smaller than a cell of the map: less is a matter of where the limit lies.
-fn at_least_a_cell(place: &HeatMap, size: Size) -> Vec<Region> {
-    let mut regions = place.regions(size);
+/// Returns the strongest region of a map, and those others that are no smaller than a cell: less is a matter of where the limit lies.
+fn regions(place: &HeatMap, size: Size) -> Vec<Region> {
     let cells = place.size.area_px() as u64;
-    regions.retain(|region| region.area_px * cells >= size.area_px() as u64);
-    regions
+    let is_cell = |region: &Region| region.area_px * cells >= size.area_px() as u64;
+    let regions = place.regions(size).into_iter().enumerate();
+    regions.filter(|(index, region)| *index == 0 || is_cell(region)).map(|(_, region)| region).collect()
 }
 
 /// A gate asks for features and the run has no encoder.

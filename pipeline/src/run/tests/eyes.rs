@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     report::{Diagnosis, ModelUse},
-    stage::{Diagnose, Seen},
+    stage::{Describe, Diagnose, Seen, Suspect, Words},
 };
 
 /// Names frames by their number; those of `judges` know good parts.
@@ -95,6 +95,25 @@ fn eyes_that_know_good_parts_judge_alone() {
     let defect = &reports[1].defects[0];
     assert_eq!(defect.code, "steel_patches");
     assert!((defect.strength - 4.0).abs() < 1e-6, "{defect:?}");
+}
+
+/// Sees something else than the eyes in every frame.
+struct Contradicting;
+
+impl Describe for Contradicting {
+    fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Words, StageError> {
+        let words = Writer(|| Ok(())).describe(suspect)?;
+        Ok(Words { named: Some("a clean part".to_owned()), ..words })
+    }
+}
+
+#[test]
+fn what_the_language_model_contradicts_is_not_marked() {
+    let memory = Memory::default();
+    let station = station((true, false), |_| Ok(diagnosis("dent", 0.5)));
+    pipeline(station).describer(Box::new(Contradicting)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let reports = memory.reports.lock().unwrap();
+    assert!(reports.iter().all(|report| report.verdict == Verdict::Review && report.defects.is_empty()), "{reports:?}");
 }
 
 #[test]
