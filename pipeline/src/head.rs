@@ -23,7 +23,7 @@ mod training;
 pub(crate) use charts::{ConfusionChart, LossChart, rendered};
 pub use domain_evaluation::{
     DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, JudgementMeasures, Share, SpokenMeasures, StrangerMeasures,
-    evaluate_domain,
+    TakenFor, evaluate_domain,
 };
 pub use error::HeadError;
 pub use evaluation::Evaluation;

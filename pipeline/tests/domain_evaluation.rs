@@ -21,7 +21,7 @@ use pipeline::{
     head::{DomainEvaluation, DomainPlan, Examinee, evaluate_domain},
     stage::StageError,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::binary::{Bench, skip};
 
@@ -95,6 +95,7 @@ fn a_domain_is_measured_shown_and_compared() {
         (&metrics["n_images"], &metrics["part"], &metrics["domain"]),
         (&8.into(), &"test".into(), &"crops".into())
     );
+    assert_eq!(metrics["taken_for"], json!({"task": "coffee_leaf_bracol", "others": []}));
     assert_eq!(metrics["language_model"]["valid_json"]["share"], 1.0);
     assert_eq!(
         (&metrics["strangers"]["strangers_refused"]["n"], metrics["left_out"].as_array().unwrap().len()),
@@ -129,9 +130,13 @@ fn a_domain_is_measured_shown_and_compared() {
         language_latency_ms,latency_ms,p(bell pepper leaf: bacterial spot),";
     assert!(table.starts_with(header) && table.lines().count() == 9, "{table}");
     let page = fs::read_to_string(bench.path("out/report.html")).unwrap();
-    for part in
-        ["Evaluation of the domain crops", "<code>hallucinated_on_good</code>", "<h2>Strangers</h2>", "others/torn.png"]
-    {
+    for part in [
+        "Evaluation of the domain crops",
+        "taken for the classes of coffee_leaf_bracol.",
+        "<code>hallucinated_on_good</code>",
+        "<h2>Strangers</h2>",
+        "others/torn.png",
+    ] {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!bench.path("out/looked.jsonl").exists());

@@ -22,7 +22,7 @@ use crate::eval::{
 };
 
 use examinee::Asked;
-pub use examinee::Examinee;
+pub use examinee::{Examinee, TakenFor};
 use examiner::Examiner;
 use findings::{Findings, Looked};
 pub use judgement::JudgementMeasures;
@@ -47,6 +47,8 @@ pub struct DomainEvaluation {
     pub domain_sha256: String,
     /// All that it can name, in the order of the probabilities in `predictions.jsonl`.
     pub labels: Vec<String>,
+    /// What the class folders were taken for.
+    pub taken_for: TakenFor,
     /// See [`DomainPlan::familiar_from`].
     pub familiar_from: f64,
     /// How well its head tells good from bad; `None` where it knows no good ones or there are none of one kind.
@@ -99,7 +101,7 @@ pub fn evaluate_domain(
     fs::create_dir_all(plan.output).map_err(HeadError::io(plan.output))?;
     let domain = Arc::clone(&examinee.domain);
     let (part, pictures) = read_strictest(plan.dataset)?;
-    let task = examinee.task_of(plan.dataset, &pictures)?;
+    let taken_for = examinee.taken_for(plan.dataset, &pictures)?;
     let mut own = unseen(&domain, pictures);
     // Found out before the work, not after it.
     let mut others = plan.strangers.map(|folder| strangers_in(folder, &domain, &own)).transpose()?.unwrap_or_default();
@@ -112,10 +114,20 @@ pub fn evaluate_domain(
     let blank = examiner.named_in_blank()?;
     let found = examiner.find_in_each(&mut own, Asked::Everyone, &mut count)?;
     let strange = examiner.find_in_each(&mut others, Asked::Head, &mut count)?;
-    let truth = |(picture, _): &(Picture, _)| domain.label_of(&task, &picture.class).expect("the task has all classes");
+    let truth = |(picture, _): &(Picture, _)| {
+        domain.label_of(&taken_for.task, &picture.class).expect("the task has all classes")
+    };
     let looked = own.pictures.iter().map(truth).zip(found).map(|(truth, found)| Looked { truth, found }).collect();
-    let findings =
-        Findings { domain: &domain, plan, own: own.pictures, looked, others: others.pictures, strange, blank };
+    let findings = Findings {
+        domain: &domain,
+        plan,
+        taken_for,
+        own: own.pictures,
+        looked,
+        others: others.pictures,
+        strange,
+        blank,
+    };
     own.left_out.append(&mut others.left_out);
     let evaluation = findings.written(Measured { dataset: plan.dataset, part, left_out: own.left_out })?;
     examiner.close()?;

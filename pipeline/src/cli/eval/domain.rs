@@ -44,13 +44,14 @@ pub(super) fn run(order: Order<'_>, print: Print) -> anyhow::Result<Outcome> {
 }
 
 fn say(summary: &DomainEvaluation, output: &Path, print: Print) -> anyhow::Result<Outcome> {
-    let DomainEvaluation { evaluation, language_latency_ms, .. } = summary;
+    let DomainEvaluation { evaluation, language_latency_ms, taken_for, .. } = summary;
     warn_of_left_out(&evaluation.left_out)?;
     if matches!(print, Print::Json) {
         return print_json(summary);
     }
     let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
     print_line(&format!("{measured} pictures measured, {left_out} left out"))?;
+    print_line(&format!("their folders are taken for the classes of {}", taken_for.words()))?;
     for line in evaluation.measures.lines() {
         print_line(&line)?;
     }

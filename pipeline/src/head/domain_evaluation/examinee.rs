@@ -9,8 +9,9 @@ use std::{
 use cameras::Frame;
 use models::{
     Eyes, Sight,
-    domain::{Domain, Opinion},
+    domain::{Domain, Label, Opinion},
 };
+use serde::Serialize;
 
 use crate::{
     describe::Author,
@@ -47,6 +48,32 @@ pub(super) enum Asked {
     Everyone,
 }
 
+/// The data set of a domain whose labels class folders are taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenFor {
+    /// Its name, see [`models::domain::Label::task`].
+    pub task: String,
+    /// The domain's other data sets that have all of these class folders, too: nothing but the alphabet decided against them.
+    pub others: Vec<String>,
+}
+
+impl TakenFor {
+    /// Returns the data set among those of the `labels` that has all `classes`; `None` where none has.
+    fn of(classes: &BTreeSet<&str>, labels: &[Label]) -> Option<Self> {
+        let tasks: BTreeSet<&str> = labels.iter().map(|label| label.task.as_str()).collect();
+        let has = |task: &str, class: &str| labels.iter().any(|label| label.task == task && label.id == class);
+        let mut fitting =
+            tasks.into_iter().filter(|task| classes.iter().all(|class| has(task, class))).map(str::to_owned);
+        Some(Self { task: fitting.next()?, others: fitting.collect() })
+    }
+
+    /// Returns it in words, with the others.
+    pub(crate) fn words(&self) -> String {
+        let Self { task, others } = self;
+        if others.is_empty() { task.clone() } else { format!("{task} (and fit {}, too)", others.join(", ")) }
+    }
+}
+
 /// What is found in one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
@@ -67,14 +94,15 @@ pub(super) struct Spoken {
 }
 
 impl Examinee<'_> {
-    /// Returns the data set of the domain that has all classes of the `pictures` in `dataset`.
-    pub(super) fn task_of(&self, dataset: &Path, pictures: &[Picture]) -> Result<String, HeadError> {
+    /// Returns what the class folders of the `pictures` in `dataset` are taken for.
+    ///
+    /// # Errors
+    /// When no data set of the domain has all of them.
+    pub(super) fn taken_for(&self, dataset: &Path, pictures: &[Picture]) -> Result<TakenFor, HeadError> {
         let classes: BTreeSet<&str> = pictures.iter().map(|picture| picture.class.as_str()).collect();
-        let tasks: BTreeSet<&str> = self.domain.labels().iter().map(|label| label.task.as_str()).collect();
-        let has = |task: &str, class: &str| self.domain.label_of(task, class).is_some();
-        let found = tasks.into_iter().find(|task| classes.iter().all(|class| has(task, class)));
-        found.map(str::to_owned).ok_or_else(|| {
-            let known: Vec<&str> = self.domain.labels().iter().map(|label| label.id.as_str()).collect();
+        let labels = self.domain.labels();
+        TakenFor::of(&classes, labels).ok_or_else(|| {
+            let known: Vec<&str> = labels.iter().map(|label| label.id.as_str()).collect();
             let expected = format!("class folders of one data set of {}: {}", self.domain.name(), known.join(", "));
             HeadError::unfit(dataset, expected, classes.into_iter().collect::<Vec<_>>().join(", "))
         })
@@ -103,5 +131,26 @@ impl Examinee<'_> {
         let labels = self.domain.labels();
         let named = looked.and_then(|looked| labels.iter().position(|label| label.text() == looked.named));
         Ok(Some(Spoken { named, latency }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(task: &str, id: &str) -> Label {
+        let [id, task, subject, finding] = [id, task, "leaf", id].map(str::to_owned);
+        Label { id, task, subject, finding, knowledge: None }
+    }
+
+    #[test]
+    fn class_folders_are_taken_for_the_first_data_set_that_has_all_and_others_are_named() {
+        let labels = [("tea", "healthy"), ("tea", "rust"), ("coffee", "healthy"), ("coffee", "rust"), ("vine", "rust")];
+        let labels = labels.map(|(task, id)| label(task, id));
+        let words = |classes: &[&str]| Some(TakenFor::of(&classes.iter().copied().collect(), &labels)?.words());
+        assert_eq!(words(&["healthy", "rust"]).unwrap(), "coffee (and fit tea, too)");
+        assert_eq!(words(&["rust"]).unwrap(), "coffee (and fit tea, vine, too)");
+        assert_eq!(words(&["rust", "mildew"]), None);
+        assert_eq!(TakenFor::of(&["rust"].into(), &labels[..2]).unwrap().words(), "tea");
     }
 }

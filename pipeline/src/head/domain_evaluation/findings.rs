@@ -6,8 +6,8 @@ use models::{
 };
 
 use super::{
-    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, JudgementMeasures, SpokenMeasures, StrangerMeasures, examinee::Found,
-    measures::Strangeness,
+    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, JudgementMeasures, SpokenMeasures, StrangerMeasures, TakenFor,
+    examinee::Found, measures::Strangeness,
 };
 use crate::{
     eval::Latency,
@@ -46,6 +46,7 @@ type Pictures = Vec<(Picture, [u8; 32])>;
 pub(super) struct Findings<'a> {
     pub(super) domain: &'a Domain,
     pub(super) plan: DomainPlan<'a>,
+    pub(super) taken_for: TakenFor,
     pub(super) own: Pictures,
     /// In each of its own pictures.
     pub(super) looked: Vec<Looked>,
@@ -117,6 +118,7 @@ impl Findings<'_> {
             domain: self.domain.name().to_owned(),
             domain_sha256: self.domain.sha256().to_owned(),
             labels: labels.to_vec(),
+            taken_for: self.taken_for.clone(),
             familiar_from: self.plan.familiar_from,
             judgement: JudgementMeasures::of(self.domain.labels(), &self.looked),
             language_model: if times.is_empty() { None } else { spoken() },
@@ -151,7 +153,10 @@ impl Findings<'_> {
         tables.extend(summary.tables());
         Exhibit {
             heading: format!("the domain {domain}"),
-            subject: format!("{domain} has not learned from"),
+            subject: format!(
+                "{domain} has not learned from. Their folders are taken for the classes of {}",
+                self.taken_for.words()
+            ),
             tiles: agreed.into_iter().chain([refused]).collect(),
             tables,
             times: vec![("Eyes and head", evaluation.latency_ms), ("Language model", summary.language_latency_ms)],
