@@ -115,7 +115,8 @@ impl Domain {
         embedded::names()
     }
 
-    /// Returns the domain of that name in the binary, or the one in the file of that name.
+    /// Returns the domain of that name in the binary, or else the one in the file of that name: a file that is called as a domain of the
+    /// binary is needs its folder before it, `./crops`.
     ///
     /// # Errors
     /// When there is neither, or as [`Self::open`].

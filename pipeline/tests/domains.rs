@@ -111,8 +111,9 @@ fn a_domain_in_8_bits_is_written_with_its_card_and_looks() {
 
 fn refuses_to_quantize(bench: &Bench) {
     bench.write("empty/notes.txt", b"none");
+    bench.write("crops/notes.txt", b"none");
     bench.write("locked", b"a file where a folder should be");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (
             &["crops", "--output", "small.safetensors", "--calibrate", "parts"],
             "small.safetensors: expected a file that",
@@ -122,6 +123,11 @@ fn refuses_to_quantize(bench: &Bench) {
             &["crops", "--output", "new.safetensors"],
             "--calibrate: expected pictures like those of the line, found none",
         ),
+        (
+            &["page.png", "--output", "new.safetensors", "--text", "q8"],
+            "page.png: expected safetensors with a loupe.domain",
+        ),
+        (&["crops/", "--output", "new"], "crops/config.json"),
         (&["small.safetensors", "--output", "new.safetensors", "--calibrate", "parts"], "expected a domain in floats"),
         (
             &["gremlins", "--output", "new.safetensors", "--calibrate", "parts"],

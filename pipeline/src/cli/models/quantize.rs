@@ -39,7 +39,7 @@ const TOKENS: usize = 32;
 #[derive(Debug, Args)]
 pub(super) struct QuantizeArgs {
     /// Folder of a SmolVLM as it is published, with weights in floats; or trained eyes: the name of a domain in the binary, or the file
-    /// of one
+    /// of one. A name alone is the domain's: a file or folder that is called so is `./crops`
     #[arg(value_name = "DIR|DOMAIN")]
     model: PathBuf,
     /// The folder, or for a domain the file, to write, which does not exist yet
@@ -106,7 +106,9 @@ impl QuantizeArgs {
     /// # Errors
     /// When ONNX Runtime is missing, the model or a picture cannot be read, or the copy cannot be written.
     pub(super) fn run(&self) -> anyhow::Result<Outcome> {
-        let (model, is_known) = (self.model.display(), Domain::embedded().any(|name| self.model == Path::new(name)));
+        // As they stand: `crops/` is a folder.
+        let is_known = Domain::embedded().any(|name| self.model.as_os_str() == name);
+        let model = self.model.display();
         if !is_known && self.model.is_dir() {
             return self.run_language_model();
         }
@@ -116,6 +118,8 @@ impl QuantizeArgs {
             "{model}: expected the folder of a SmolVLM, the file of a domain or one of {}, found nothing",
             known.join(", ")
         );
+        // A file that is none is better known before anything is asked for.
+        Domain::find(&self.model.to_string_lossy())?;
         anyhow::ensure!(self.text.is_none(), "--text: expected a SmolVLM with it, found the domain {model}");
         domain::run(self)
     }
