@@ -8,6 +8,15 @@ LICENCES = {
     "cotton_field": "cotton leaves and plants in the field; licence not stated",
     "neu_det": "NEU surface defects; free for research",
 }
+# What else is to be known of what was learned from a data set.
+LIMITS = {
+    "plantvillage_15": """Leaves on a plain background say nothing about leaves in the field.""",
+    "cotton_field": """`diseased` of cotton names no disease: the leaves show pale papery patches, some with winding lines, the plants crinkled yellowish
+  tips, and no laboratory says what they have. Leaf miner or scorch is at least as likely as an infection, and cotton with the spots of a
+  textbook may pass for healthy.""",
+}
+# Those with living things in them.
+PLANTS = {"plantvillage_15", "coffee_leaf_bracol", "cotton_field"}
 COLOURS = ("#555", "#0a7", "#b50", "#05c")
 
 
@@ -71,6 +80,18 @@ def trained_how(eyes, see):
     return "\n".join(lines)
 
 
+def limits(tasks):
+    """Returns what a domain of these data sets cannot do, a line of a list each."""
+    lines = ["Its pictures are of few places and cameras; elsewhere it does worse, and nobody knows how much."]
+    lines += [text for task, text in LIMITS.items() if task in tasks]
+    known = "disease that it has never seen on a crop" if PLANTS & set(tasks) else "defect that it has never seen on a part"
+    lines.append(f"""A probability holds for pictures taken as those were that it learned from. What is unlike them is said to be so (`familiarity`), but a
+  {known} that it knows may get the name of another.""")
+    if PLANTS & set(tasks):
+        lines.append("A photograph cannot confirm a pathogen.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def picture(domain, history):
     return f"![validation accuracy]({domain}.svg)\n" if history else ""
 
@@ -78,6 +99,8 @@ def picture(domain, history):
 def card(domain, head, see, eyes, bytes_):
     """Returns the card as Markdown."""
     sets = "\n".join(f"- {LICENCES[task]}" for task in head["test"])
+    cotton = ["Of cotton, healthy or diseased counts, whatever else is said."] if "cotton_field" in head["test"] else []
+    rest = "".join(f"{part}\n\n" for part in [*cotton, confusions(see)] if part)
     return f"""# Model card: {domain}
 
 Names what a picture shows. {bytes_ / 1e6:.1f} MB, safetensors; eyes, connector and adapter in 16 bits, head in 32. Pictures are scaled to about 224 x 224
@@ -96,14 +119,6 @@ otherwise a hash of the name decides (`data.py`). The test parts chose nothing.
 ## Test parts
 {tables(head, see)}
 
-Of cotton, healthy or diseased counts, whatever else is said.
-
-{confusions(see)}
-
-## Limits
-- Its pictures are of few places and cameras; elsewhere it does worse, and nobody knows how much. Leaves on a plain background say nothing
-  about leaves in the field.
-- A probability holds for pictures taken as those were that it learned from. What is unlike them is said to be so (`familiarity`), but a
-  disease that it has never seen on a crop that it knows may get the name of another.
-- A photograph cannot confirm a pathogen.
+{rest}## Limits
+{limits(head["test"])}
 """
