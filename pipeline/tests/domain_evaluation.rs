@@ -140,18 +140,25 @@ fn a_domain_is_measured_shown_and_compared() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!bench.path("out/looked.jsonl").exists());
+    stands_beside_others(&bench, &metrics);
+}
 
-    let silent = ["eval", "leaves", "--domain", "crops", "--no-text", "--output", "silent", "--json"];
-    let silent = json(&bench, &silent, &LEFT_OUT[..1]).unwrap();
+/// `metrics` are in the folder `out`.
+fn stands_beside_others(bench: &Bench, metrics: &Value) {
+    let silent = [&EVAL[..6], &["--no-text", "--output", "silent", "--json"]].concat();
+    let silent = json(bench, &silent, &LEFT_OUT).unwrap();
     assert_eq!((&silent["language_model"], &silent["data_sha256"]), (&Value::Null, &metrics["data_sha256"]));
     let train = ["train", "--head-only", "--data", "leaves", "--output", "head", "--json"];
-    json(&bench, &train, &[]).unwrap();
-    json(&bench, &["eval", "leaves", "--head", "head", "--output", "headed", "--json"], &LEFT_OUT[..1]).unwrap();
-    for (other, judge) in [("silent", "domain crops"), ("headed", "head head/head.safetensors")] {
+    json(bench, &train, &[]).unwrap();
+    json(bench, &["eval", "leaves", "--head", "head", "--output", "headed", "--json"], &LEFT_OUT[..1]).unwrap();
+    for (other, judge, of_strangers) in [("silent", "domain crops", 3), ("headed", "head head/head.safetensors", 0)] {
         let other = format!("{other}/metrics.json");
-        let compared = json(&bench, &["eval", "--compare", "out/metrics.json", &other, "--json"], &[]).unwrap();
+        let compared = json(bench, &["eval", "--compare", "out/metrics.json", &other, "--json"], &[]).unwrap();
         assert_eq!((&compared["data_is_known_equal"], &compared["paired"]["n_images"]), (&true.into(), &8.into()));
         assert_eq!((&compared["a"]["judge"], &compared["b"]["judge"]), (&"domain crops".into(), &judge.into()));
+        let measures = compared["measures"].as_array().unwrap().iter();
+        let found = measures.filter(|row| row["measure"].as_str().unwrap().starts_with("strangers.")).count();
+        assert_eq!((found, &compared["strangers_differ"]), (of_strangers, &false.into()));
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     EvalError, Latency,
-    explained::{EXPLAINED, OF_DOMAINS, OF_HEADS, is_better_smaller},
+    explained::{EXPLAINED, OF_DOMAINS, OF_HEADS, is_better_smaller, is_of_strangers},
     metrics::{Interval, mcnemar_exact},
 };
 use reading::{Measured, Rights};
@@ -93,6 +93,8 @@ pub struct Comparison {
     pub b: Side,
     /// Whether both say by a hash which images and labels they judged; else only their number was compared.
     pub data_is_known_equal: bool,
+    /// Whether both were measured on strangers that are not known to be the same: what depends on them is then not compared.
+    pub strangers_differ: bool,
     /// The measures that both have.
     pub measures: Vec<Compared>,
     /// Of the first and of the second side, in milliseconds.
@@ -111,7 +113,10 @@ impl Comparison {
     pub fn of(a: &Path, b: &Path) -> Result<Self, EvalError> {
         let (first, second) = (Measured::open(a)?, Measured::open(b)?);
         check_comparable((a, &first), (b, &second))?;
-        let measures: Vec<Compared> = names().filter_map(|name| compared(name, &first, &second)).collect();
+        let measures = names().filter_map(|name| compared(name, &first, &second));
+        let knows_strangers = first.strangers_sha256.is_some() && first.strangers_sha256 == second.strangers_sha256;
+        let (left_out, measures): (Vec<Compared>, Vec<Compared>) =
+            measures.partition(|row| !knows_strangers && is_of_strangers(row.measure));
         let has_accuracy = measures.iter().any(|row| row.measure == "accuracy");
         let (paired, not_paired) = match has_accuracy.then(|| paired(a, b)) {
             Some(Ok(paired)) => (Some(paired), None),
@@ -121,6 +126,7 @@ impl Comparison {
         Ok(Self {
             schema: SCHEMA,
             data_is_known_equal: first.data_sha256.is_some() && second.data_sha256.is_some(),
+            strangers_differ: !left_out.is_empty(),
             measures,
             latency_ms: [first.latency_ms, second.latency_ms],
             paired,

@@ -29,19 +29,27 @@ pub(super) const OF_HEADS: [(&str, &str); 2] = [
     ("log_loss", "mean of -ln of the true class's probability"),
 ];
 
-/// Measures that domains alone have: shares that head and language model reach.
-pub(super) const OF_DOMAINS: [(&str, &str); 6] = [
+/// Measures that domains alone have: shares that head and language model reach, and how well strangers are known.
+pub(super) const OF_DOMAINS: [(&str, &str); 9] = [
     ("judgement.accuracy", "pictures of which the head rightly says whether anything is the matter"),
     ("judgement.escape_rate", "of bad ones, those in which it sees nothing"),
     ("judgement.overkill_rate", "of good ones, those in which it sees something"),
     ("language_model.accuracy", "pictures named rightly by the language model"),
     ("language_model.accuracy_where_agreed", "pictures named rightly among those that it and the head name alike"),
     ("language_model.hallucinated_on_good", "pictures of nothing that is the matter in which it names something"),
+    ("strangers.image_auroc", "a stranger looks stranger than a picture of the domain's own"),
+    ("strangers.own_refused", "of its own pictures, those that it takes for strangers"),
+    ("strangers.strangers_refused", "of the others, those that it takes for strangers"),
 ];
+
+/// Returns whether `measure` is of pictures that are not the domain's own, too.
+pub(super) fn is_of_strangers(measure: &str) -> bool {
+    ["strangers.image_auroc", "strangers.strangers_refused"].contains(&measure)
+}
 
 /// Returns whether a smaller value of `measure` is better.
 pub(super) fn is_better_smaller(measure: &str) -> bool {
-    const SMALLER: [&str; 8] = [
+    const SMALLER: [&str; 9] = [
         "escape_rate",
         "overkill_rate",
         "aurc",
@@ -50,6 +58,7 @@ pub(super) fn is_better_smaller(measure: &str) -> bool {
         "judgement.escape_rate",
         "judgement.overkill_rate",
         "language_model.hallucinated_on_good",
+        "strangers.own_refused",
     ];
     SMALLER.contains(&measure)
 }

@@ -57,6 +57,8 @@ pub struct DomainEvaluation {
     pub language_model: Option<SpokenMeasures>,
     /// How well the domain knows what is not its own; `None` without pictures of that.
     pub strangers: Option<StrangerMeasures>,
+    /// SHA-256 over the files of those pictures: the same strangers give the same.
+    pub strangers_sha256: Option<String>,
     /// The language model's look and answer.
     pub language_latency_ms: Option<Latency>,
 }

@@ -26,6 +26,9 @@ fn lines(comparison: &Comparison) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if comparison.strangers_differ {
+        lines.push("not compared: what was measured on strangers, who are not known to be the same".to_owned());
+    }
     let header = format!("{:<24} {:<24} {:>8}  {:<9} 95 % intervals", "A", "B", "B - A", "better");
     let mut rows = vec![("measure", header)];
     rows.extend(comparison.measures.iter().map(|compared| (compared.measure, row(compared))));

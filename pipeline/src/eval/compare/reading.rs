@@ -21,6 +21,7 @@ pub(super) struct Measured {
     pub(super) n_images: u64,
     /// Missing in files of older versions.
     pub(super) data_sha256: Option<String>,
+    pub(super) strangers_sha256: Option<String>,
     gate: Option<String>,
     station: Option<String>,
     head: Option<String>,
@@ -55,10 +56,14 @@ impl Measured {
         Ok(measured)
     }
 
-    /// Returns the measure of that name; `part.name` is the share `name` in `part`.
+    /// Returns the measure of that name; `part.name` is the share or number `name` in `part`.
     pub(super) fn value(&self, measure: &str) -> Option<Value> {
         if let Some((part, name)) = measure.split_once('.') {
-            let Share { share, interval_95, .. } = Share::deserialize(self.others.get(part)?.get(name)?).ok()?;
+            let found = self.others.get(part)?.get(name)?;
+            if let Some(value) = found.as_f64() {
+                return Some(Value { value, interval_95: None });
+            }
+            let Share { share, interval_95, .. } = Share::deserialize(found).ok()?;
             return Some(Value { value: share, interval_95 });
         }
         let value = self.others.get(measure)?.as_f64()?;

@@ -107,6 +107,32 @@ fn a_domain_stands_beside_a_head_and_beside_another_domain() {
 }
 
 #[test]
+fn how_well_strangers_are_known_is_compared_on_the_same_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let domain = |name: &str, auroc: f64, strangers: Option<&str>| {
+        let mut domain = head(&["oak leaf: healthy", "oak leaf: mildew"]);
+        domain["schema"] = json!("loupe.domain-metrics/1");
+        let share = |share: f64| json!({"share": share, "n": 10, "interval_95": {"low": 0.0, "high": 1.0}});
+        domain["strangers"] =
+            json!({"image_auroc": auroc, "own_refused": share(1.0 - auroc), "strangers_refused": share(auroc)});
+        domain["strangers_sha256"] = json!(strangers);
+        evaluation(&root.path().join(name), &domain, &[true])
+    };
+    let a = domain("a", 0.75, Some("one"));
+    let compared = |b: &Path| {
+        let comparison = Comparison::of(&a, b).unwrap();
+        let of_strangers = comparison.measures.iter().filter(|row| row.measure.starts_with("strangers."));
+        let rows: Vec<(&str, Better)> = of_strangers.map(|row| (row.measure, row.better)).collect();
+        (comparison.strangers_differ, rows)
+    };
+    let own = ("strangers.own_refused", Better::B);
+    let others = [("strangers.image_auroc", Better::B), ("strangers.strangers_refused", Better::B)];
+    assert_eq!(compared(&domain("b", 1.0, Some("one"))), (false, vec![others[0], own, others[1]]));
+    assert_eq!(compared(&domain("c", 1.0, Some("two"))), (true, vec![own]));
+    assert_eq!(compared(&domain("d", 1.0, None)), (true, vec![own]), "a file of an older version");
+}
+
+#[test]
 fn what_cannot_be_compared_is_one_line() {
     let root = tempfile::tempdir().unwrap();
     let a = evaluation(&root.path().join("a"), &metrics(0.5, 0.3, 0.6), &[true]);

@@ -10,7 +10,7 @@ use super::{
     examinee::Found, measures::Strangeness,
 };
 use crate::{
-    eval::Latency,
+    eval::{Latency, layout::data_sha256},
     head::{
         ClassMeasures, Classified, HeadError, Picture,
         evaluation::{Beside, Measured, Prediction, write},
@@ -123,6 +123,7 @@ impl Findings<'_> {
             judgement: JudgementMeasures::of(self.domain.labels(), &self.looked),
             language_model: if times.is_empty() { None } else { spoken() },
             strangers: self.strangers(),
+            strangers_sha256: self.strangers_sha256(),
             language_latency_ms: Latency::of(times),
         })
     }
@@ -134,6 +135,11 @@ impl Findings<'_> {
         let own: Vec<Strangeness> = self.looked.iter().map(|one| strangeness(&one.found.opinion)).collect();
         let others: Vec<Strangeness> = self.strange.iter().map(|found| strangeness(&found.opinion)).collect();
         StrangerMeasures::of(&own, &others)
+    }
+
+    fn strangers_sha256(&self) -> Option<String> {
+        let digests = self.others.iter().map(|(_, digest)| hexadecimal(digest));
+        (!self.others.is_empty()).then(|| data_sha256(digests.collect()))
     }
 
     fn exhibit(&self, summary: &DomainEvaluation) -> Exhibit {
