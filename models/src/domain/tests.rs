@@ -9,6 +9,8 @@ use crate::{
     tensor_file::{self, Tensor},
 };
 
+mod fuzz;
+
 const HIDDEN: usize = 4;
 
 /// Returns numbers between -1 and 1 that differ.
@@ -57,15 +59,18 @@ fn tensors() -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
     ]
 }
 
-/// Returns what becomes of a domain's file with this header and these tensors.
+/// Returns a domain's file with this header and these tensors.
+fn file(header: &serde_json::Value, tensors: Vec<(&str, Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+    let tensors = tensors.into_iter().map(|(name, shape, values)| Tensor::shaped(name.to_owned(), shape, &values));
+    let hashes = Tensor::byte_rows("learned_from".to_owned(), &[[9; 32], [7; 32]]);
+    tensor_file::serialized(header, &tensors.chain([hashes]).collect::<Vec<_>>())
+}
+
+/// Returns what becomes of such a file.
 fn opened(header: &serde_json::Value, tensors: Vec<(&str, Vec<usize>, Vec<f32>)>) -> Result<Domain, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("oaks.safetensors");
-    let tensors: Vec<Tensor> =
-        tensors.into_iter().map(|(name, shape, values)| Tensor::shaped(name.to_owned(), shape, &values)).collect();
-    let hashes = Tensor::byte_rows("learned_from".to_owned(), &[[9; 32], [7; 32]]);
-    let tensors: Vec<Tensor> = tensors.into_iter().chain([hashes]).collect();
-    tensor_file::save(&path, header, &tensors).unwrap();
+    std::fs::write(&path, file(header, tensors)).unwrap();
     Domain::open(&path).map_err(|error| error.to_string().replace(&format!("{}: ", path.display()), ""))
 }
 
@@ -188,8 +193,8 @@ fn eight_bit() -> EightBit {
     EightBit { floats, rounded, spans }
 }
 
-/// Returns what becomes of a file in 8 bits with `changed` in place of the tensor of that name; `None` leaves it out.
-fn opened_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Result<Domain, String> {
+/// Returns a file in 8 bits with `changed` in place of the tensor of that name; `None` leaves it out.
+fn file_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Vec<u8> {
     let mut header = header();
     header["precision"] = precision.into();
     let connector = Rounded::of(&numbers(HIDDEN * CELL_DIM), &numbers(HIDDEN));
@@ -200,9 +205,13 @@ fn opened_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Res
     tensors.extend(retina::tensors(&eight_bit(), Some(&connector)));
     tensors.retain(|tensor| tensor.name() != name);
     tensors.extend(changed);
-    let bytes = tensor_file::serialized(&header, &tensors);
-    let path = Path::new("oaks");
-    Domain::from_bytes(&bytes, path).map_err(|error| error.to_string().replace("oaks: ", ""))
+    tensor_file::serialized(&header, &tensors)
+}
+
+/// Returns what becomes of such a file.
+fn opened_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Result<Domain, String> {
+    let bytes = file_in_8_bits(precision, name, changed);
+    Domain::from_bytes(&bytes, Path::new("oaks")).map_err(|error| error.to_string().replace("oaks: ", ""))
 }
 
 #[test]
