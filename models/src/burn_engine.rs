@@ -11,6 +11,8 @@ mod cuda;
 pub(crate) mod layers;
 #[cfg(not(feature = "burn"))]
 mod not_built;
+#[cfg(feature = "burn")]
+pub(crate) mod parameters;
 #[cfg(feature = "burn-wgpu")]
 mod wgpu;
 

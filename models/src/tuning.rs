@@ -7,8 +7,8 @@
 mod augmentation;
 #[cfg(feature = "burn")]
 mod burn;
-mod checkpoint;
-mod schedule;
+pub(crate) mod checkpoint;
+pub(crate) mod schedule;
 mod tail;
 
 use std::{ops::RangeInclusive, path::Path};
@@ -36,6 +36,7 @@ pub use augmentation::augmented;
 #[cfg(feature = "burn")]
 pub(crate) use burn::BurnTail;
 use checkpoint::Kept;
+use schedule::rate_share;
 pub(crate) use tail::{Lesson, State, Tail, Trained};
 
 /// What the head sees while the network is trained: the means of textures and of shapes.
@@ -44,6 +45,11 @@ pub(crate) const FEATURE_DIM: usize = TEXTURE_DIM + SHAPE_DIM;
 pub const FROZEN_BLOCKS: RangeInclusive<usize> = 1..=TEXTURE_BLOCK;
 /// Pictures of a step.
 pub const BATCH_PICTURES: usize = 24;
+/// Steps over which the learning rate rises. Adam's first steps are as long as the rate allows, whatever the gradient: with a rise over two
+/// steps a probe that had a loss of 0.29 was at 8.4 after the third.
+const WARM_UP_STEPS: usize = 40;
+/// Names the format of a checkpoint.
+const SCHEMA: &str = "loupe.tuning/1";
 /// Factor of the squared weights of the head that training starts from.
 const PROBE_PENALTY: f64 = 1e-3;
 
@@ -183,7 +189,7 @@ impl Tuner {
             }
             targets[row * self.classes + label] += 1.0 - self.options.label_smoothing;
         }
-        let share = schedule::rate_share(self.steps, self.options.steps);
+        let share = rate_share(self.steps, self.options.steps, WARM_UP_STEPS);
         Ok(Lesson {
             targets,
             dropout: self.dropout(labels.len()),
@@ -245,7 +251,7 @@ impl Tuner {
     /// When the device fails or the file cannot be written.
     pub fn save(&self, path: &Path, run: &serde_json::Value) -> Result<(), ModelError> {
         let kept = Kept { steps: self.steps, options: self.options, run: run.clone() };
-        checkpoint::save(path, kept, &self.tail.state()?)
+        checkpoint::save(path, SCHEMA, kept, &self.tail.state()?)
     }
 
     /// Goes on where the training stopped whose checkpoint `path` is, and returns what its caller knew of the run.
@@ -253,12 +259,8 @@ impl Tuner {
     /// # Errors
     /// [`ModelError::Malformed`] when the file is no checkpoint, [`ModelError::Mismatch`] when it is one with other options or classes.
     pub fn resume(&mut self, path: &Path) -> Result<serde_json::Value, ModelError> {
-        let (kept, state) = checkpoint::open(path)?;
-        if kept.options != self.options {
-            let (expected, found) = (format!("{:?}", self.options), format!("{:?}", kept.options));
-            let what = format!("{}: options of the training", path.display());
-            return Err(ModelError::mismatch(what, expected, found));
-        }
+        let (kept, state) = checkpoint::open::<TuningOptions>(path, SCHEMA)?;
+        kept.check(path, &self.options)?;
         self.tail.restore(state, kept.steps)?;
         self.steps = kept.steps;
         Ok(kept.run)

@@ -2,61 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use burn_optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _};
 use burn_tensor::{Device, Tensor, activation, module, ops::ConvOptions};
 
 use crate::{
     ModelError,
-    burn_engine::layers::{read, tensor},
+    burn_engine::{
+        layers::{read, tensor},
+        parameters::{Parameters, Stride, Tensors, gradients},
+    },
     encoder::{BLOCKS, Batch, Block, Folded, TEXTURE_BLOCK, Weights},
     head::Linear,
     product::Matrix,
 };
 
-use super::{FEATURE_DIM, Lesson, State, Tail, Trained};
+use super::{FEATURE_DIM, Lesson, State, Tail};
 
 /// Factor of the weights' own pull to zero.
 const WEIGHT_DECAY: f32 = 0.02;
-/// Longest gradient of a step, over all tensors together.
-const GRADIENT_NORM: f32 = 2.0;
-/// How much of the averaged weights a step keeps.
-const EMA_DECAY: f32 = 0.98;
-/// Added to the root of the mean square of gradients, as `PyTorch` does.
-const EPSILON: f32 = 1e-8;
+const STRIDE: Stride = Stride { longest_gradient: 2.0, average_decay: 0.98 };
 /// Names of the head's tensors.
 const HEAD_WEIGHT: &str = "head.weight";
 const HEAD_BIAS: &str = "head.bias";
 
-/// Tensors of the trained part by name, `[inputs, outputs]` weights and `[1, outputs]` biases.
-type Tensors = BTreeMap<String, Tensor<2>>;
-
-/// One trained tensor.
-struct Parameter {
-    value: Tensor<2>,
-    average: Tensor<2>,
-    state: Option<AdamWState<2>>,
-}
-
-/// The blocks that are trained, and the head.
+/// The blocks that are trained, and the head. Weights are `[inputs, outputs]`, biases `[1, outputs]`.
+#[derive(Debug)]
 pub(crate) struct BurnTail {
     device: Device,
     first_block: usize,
-    optimizer: AdamW,
     /// Weights of depthwise convolutions by the names of their blocks, `[channels, 1, kernel, kernel]`; not trained.
     depthwise: BTreeMap<usize, Tensor<4>>,
-    parameters: BTreeMap<String, Parameter>,
-}
-
-impl std::fmt::Debug for BurnTail {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { device, first_block, parameters, .. } = self;
-        let tensors = parameters.len();
-        out.debug_struct("BurnTail")
-            .field("device", device)
-            .field("first_block", first_block)
-            .field("tensors", &tensors)
-            .finish()
-    }
+    parameters: Parameters,
 }
 
 impl BurnTail {
@@ -65,9 +40,8 @@ impl BurnTail {
         let mut tail = Self {
             device: device.clone(),
             first_block,
-            optimizer: AdamWConfig::new().with_epsilon(EPSILON).with_weight_decay(WEIGHT_DECAY).build(),
             depthwise: BTreeMap::new(),
-            parameters: BTreeMap::new(),
+            parameters: Parameters::new(device, WEIGHT_DECAY),
         };
         for (name, folded) in
             weights.iter().filter(|(name, _)| block_of(name).is_some_and(|block| block >= first_block))
@@ -77,21 +51,12 @@ impl BurnTail {
                 let dims = [folded.bias.len(), 1, kernel, kernel];
                 tail.depthwise.insert(block, tensor(folded.weight.clone(), dims, device));
             } else {
-                tail.insert(format!("{name}.weight"), &pointwise(folded));
+                tail.parameters.insert(format!("{name}.weight"), &pointwise(folded));
             }
-            tail.insert(format!("{name}.bias"), &Matrix::new(folded.bias.clone(), folded.bias.len()));
+            tail.parameters.insert(format!("{name}.bias"), &Matrix::new(folded.bias.clone(), folded.bias.len()));
         }
         tail.set_head(Linear { weights: Matrix::zeros(classes, FEATURE_DIM), bias: vec![0.0; classes] });
         tail
-    }
-
-    fn insert(&mut self, name: String, value: &Matrix) {
-        let value = self.on_device(value);
-        self.parameters.insert(name, Parameter { average: value.clone(), value, state: None });
-    }
-
-    fn on_device(&self, matrix: &Matrix) -> Tensor<2> {
-        tensor(matrix.values().to_vec(), [matrix.rows(), matrix.cols()], &self.device)
     }
 
     /// Returns the features `[pictures, 1952]` of maps: means of textures, then of shapes.
@@ -132,95 +97,48 @@ impl BurnTail {
     fn maps(&self, batch: Batch) -> Tensor<4> {
         tensor(batch.values, batch.dims, &self.device)
     }
-
-    /// Moves every parameter along its gradient.
-    fn update(&mut self, gradients: &BTreeMap<String, Tensor<2>>, factor: f32, rates: [f64; 2]) {
-        for (name, parameter) in &mut self.parameters {
-            let Some(gradient) = gradients.get(name) else { continue };
-            let rate = rates[usize::from([HEAD_WEIGHT, HEAD_BIAS].contains(&name.as_str()))];
-            let step = gradient.clone() * factor;
-            let (value, state) = self.optimizer.step(rate, parameter.value.clone(), step, parameter.state.take());
-            parameter.average = parameter.average.clone() * EMA_DECAY + value.clone() * (1.0 - EMA_DECAY);
-            parameter.value = value;
-            parameter.state = state;
-        }
-    }
 }
 
 impl Tail for BurnTail {
     fn step(&mut self, batch: Batch, lesson: Lesson) -> Result<f32, ModelError> {
         let pictures = batch.dims[0];
         let classes = lesson.targets.len() / pictures.max(1);
-        let leaves: Tensors =
-            self.parameters.iter().map(|(name, p)| (name.clone(), p.value.clone().autodiff().require_grad())).collect();
+        let leaves = self.parameters.leaves();
         let features = self.run(self.maps(batch).autodiff(), &leaves);
         let features = features * tensor(lesson.dropout, [pictures, FEATURE_DIM], &self.device);
         let logits = Self::logits(features, &leaves);
         let targets = tensor(lesson.targets, [pictures, classes], &self.device);
         let loss = -(activation::log_softmax(logits, 1) * targets).sum() / pictures as f32;
-        let mut gradients = loss.backward();
-        let gradients: BTreeMap<String, Tensor<2>> =
-            leaves.iter().filter_map(|(name, leaf)| Some((name.clone(), leaf.grad_remove(&mut gradients)?))).collect();
-        let factor = clipping(&gradients)?;
-        self.update(&gradients, factor, [lesson.encoder_rate, lesson.head_rate]);
+        self.parameters.step(&gradients(&loss, &leaves), STRIDE, |name| match name {
+            HEAD_WEIGHT | HEAD_BIAS => lesson.head_rate,
+            _ => lesson.encoder_rate,
+        })?;
         Ok(read(loss.without_autodiff(), "a step of training")?[0])
     }
 
     fn features(&self, batch: Batch) -> Result<Matrix, ModelError> {
-        let averages = self.parameters.iter().map(|(name, p)| (name.clone(), p.average.clone())).collect();
-        let features = self.run(self.maps(batch), &averages);
+        let features = self.run(self.maps(batch), &self.parameters.averages());
         Ok(Matrix::new(read(features, "computing features")?, FEATURE_DIM))
     }
 
     fn head(&self) -> Result<Linear, ModelError> {
-        let average = |name: &str| matrix(&self.parameters[name].average);
-        Ok(Linear { weights: average(HEAD_WEIGHT)?.transposed(), bias: average(HEAD_BIAS)?.values().to_vec() })
+        let weights = self.parameters.average(HEAD_WEIGHT)?.transposed();
+        Ok(Linear { weights, bias: self.parameters.average(HEAD_BIAS)?.values().to_vec() })
     }
 
     fn set_head(&mut self, Linear { weights, bias }: Linear) {
-        self.insert(HEAD_WEIGHT.to_owned(), &weights.transposed());
+        self.parameters.insert(HEAD_WEIGHT.to_owned(), &weights.transposed());
         let classes = bias.len();
-        self.insert(HEAD_BIAS.to_owned(), &Matrix::new(bias, classes));
+        self.parameters.insert(HEAD_BIAS.to_owned(), &Matrix::new(bias, classes));
     }
 
     fn state(&self) -> Result<State, ModelError> {
-        let trained = self.parameters.iter().map(|(name, Parameter { value, average, state })| {
-            let moments = match state {
-                Some(AdamWState { momentum }) => Some([matrix(&momentum.moment_1)?, matrix(&momentum.moment_2)?]),
-                None => None,
-            };
-            Ok((name.clone(), Trained { value: matrix(value)?, average: matrix(average)?, moments }))
-        });
-        trained.collect()
+        self.parameters.state()
     }
 
-    fn restore(&mut self, mut state: State, steps: usize) -> Result<(), ModelError> {
-        let names: Vec<String> = self.parameters.keys().cloned().collect();
-        for name in names {
-            let Some(Trained { value, average, moments }) = state.remove(&name) else {
-                return Err(ModelError::mismatch("trained tensors", name, "none"));
-            };
-            let expected = self.parameters[&name].value.dims();
-            for part in [&value, &average].into_iter().chain(moments.iter().flatten()) {
-                if [part.rows(), part.cols()] != expected {
-                    let found = format!("{:?}", [part.rows(), part.cols()]);
-                    return Err(ModelError::mismatch(name, format!("shape {expected:?}"), found));
-                }
-            }
-            let state = moments.map(|[first, second]| {
-                AdamWState::new(AdaptiveMomentumState::new(steps, self.on_device(&first), self.on_device(&second)))
-            });
-            let parameter = Parameter { value: self.on_device(&value), average: self.on_device(&average), state };
-            self.parameters.insert(name, parameter);
-        }
-        Ok(())
+    fn restore(&mut self, state: State, steps: usize) -> Result<(), ModelError> {
+        self.parameters.restore(state, steps)
     }
-}
-
-/// Returns what a tensor on the device holds.
-fn matrix(tensor: &Tensor<2>) -> Result<Matrix, ModelError> {
-    let cols = tensor.dims()[1];
-    Ok(Matrix::new(read(tensor.clone(), "reading what was trained")?, cols))
 }
 
 /// Returns the block of a convolution; the last convolution counts as one behind the last.
@@ -244,17 +162,6 @@ fn pointwise_conv(maps: Tensor<4>, tensors: &Tensors, name: &str) -> Tensor<4> {
 fn means(maps: Tensor<4>) -> Tensor<2> {
     let [pictures, rows, cols, channels] = maps.dims();
     maps.reshape([pictures, rows * cols, channels]).mean_dim(1).reshape([pictures, channels])
-}
-
-/// Returns the factor that makes gradients together no longer than allowed; an error when they are no numbers any more.
-fn clipping(gradients: &BTreeMap<String, Tensor<2>>) -> Result<f32, ModelError> {
-    let squares: Vec<Tensor<1>> =
-        gradients.values().map(|gradient| (gradient.clone() * gradient.clone()).sum()).collect();
-    let length = read(Tensor::cat(squares, 0).sum().sqrt(), "measuring gradients")?[0];
-    if !length.is_finite() {
-        return Err(ModelError::mismatch("gradients of a step", "finite numbers", length));
-    }
-    Ok((GRADIENT_NORM / (length + 1e-6)).min(1.0))
 }
 
 /// Returns the transposed weights of a 1 x 1 convolution, `[inputs, outputs]`.

@@ -1,9 +1,9 @@
 //! One file holds one training: safetensors, see [`crate::tensor_file`].
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     ModelError,
@@ -11,9 +11,8 @@ use crate::{
     tensor_file::{self, Fault, Tensor, fault, floats},
 };
 
-use super::{State, Trained, TuningOptions};
+use super::{State, Trained};
 
-const SCHEMA: &str = "loupe.tuning/1";
 /// What the names of a trained tensor's parts end with.
 const VALUE: &str = "/value";
 const AVERAGE: &str = "/average";
@@ -23,23 +22,38 @@ const SECOND: &str = "/moment2";
 /// Everything in the file but the tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kept {
-    pub(super) steps: usize,
-    pub(super) options: TuningOptions,
+pub(crate) struct Kept<O> {
+    pub(crate) steps: usize,
+    pub(crate) options: O,
     /// What the caller knows.
-    pub(super) run: serde_json::Value,
+    pub(crate) run: serde_json::Value,
+}
+
+impl<O: fmt::Debug + PartialEq> Kept<O> {
+    /// Refuses to go on with a training that had other options.
+    pub(crate) fn check(&self, path: &Path, options: &O) -> Result<(), ModelError> {
+        if self.options == *options {
+            return Ok(());
+        }
+        let (expected, found) = (format!("{options:?}"), format!("{:?}", self.options));
+        Err(ModelError::mismatch(format!("{}: options of the training", path.display()), expected, found))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct Header<O> {
     schema: String,
-    kept: Kept,
+    kept: Kept<O>,
 }
 
-pub(super) fn save(path: &Path, kept: Kept, state: &State) -> Result<(), ModelError> {
+/// Writes a checkpoint in the format `schema`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn save<O: Serialize>(path: &Path, schema: &str, kept: Kept<O>, state: &State) -> Result<(), ModelError> {
     let tensors: Vec<Tensor> = state.iter().flat_map(|(name, trained)| parts(name, trained)).collect();
-    tensor_file::save(path, &Header { schema: SCHEMA.to_owned(), kept }, &tensors)
+    tensor_file::save(path, &Header { schema: schema.to_owned(), kept }, &tensors)
 }
 
 fn parts(name: &str, Trained { value, average, moments }: &Trained) -> Vec<Tensor> {
@@ -50,15 +64,19 @@ fn parts(name: &str, Trained { value, average, moments }: &Trained) -> Vec<Tenso
     parts.into_iter().map(|(part, values)| Tensor::matrix(format!("{name}{part}"), values)).collect()
 }
 
-pub(super) fn open(path: &Path) -> Result<(Kept, State), ModelError> {
+/// Returns what is in a checkpoint of the format `schema`.
+///
+/// # Errors
+/// When the file cannot be read or is none.
+pub(crate) fn open<O: DeserializeOwned>(path: &Path, schema: &str) -> Result<(Kept<O>, State), ModelError> {
     let bytes = fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-    parse(&bytes).map_err(|(expected, found)| ModelError::malformed(path, expected, found))
+    parse(&bytes, schema).map_err(|(expected, found)| ModelError::malformed(path, expected, found))
 }
 
-fn parse(bytes: &[u8]) -> Result<(Kept, State), Fault> {
-    let (header, tensors) = tensor_file::parse::<Header>(bytes, &format!("{SCHEMA} header"))?;
-    if header.schema != SCHEMA {
-        return Err(fault(format!("schema {SCHEMA}"), format!("{:?}", header.schema)));
+fn parse<O: DeserializeOwned>(bytes: &[u8], schema: &str) -> Result<(Kept<O>, State), Fault> {
+    let (header, tensors) = tensor_file::parse::<Header<O>>(bytes, &format!("{schema} header"))?;
+    if header.schema != schema {
+        return Err(fault(format!("schema {schema}"), format!("{:?}", header.schema)));
     }
     let names = tensors.names().into_iter();
     let names = names.filter_map(|name| name.strip_suffix(VALUE));
