@@ -23,7 +23,7 @@ use crate::{ModelError, error::check_finite, kernels::Linear};
 pub use crate::kernels::{Activations, LowRank, Storage};
 pub use adapter::{Adapter, LayerAdapter};
 #[cfg(feature = "burn")]
-pub(crate) use burn::BurnDecoder;
+pub(crate) use burn::{BlockUpdates, BurnDecoder, Update};
 pub(crate) use checkpoint::Place;
 use config::Misfit;
 pub use config::{

@@ -61,6 +61,11 @@ impl Label {
         [HEALTHY, GOOD].contains(&self.finding.as_str())
     }
 
+    /// Returns whether both have the same words, as classes in which nothing is the matter have: a language model cannot tell them apart.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        (&self.subject, &self.finding) == (&other.subject, &other.finding)
+    }
+
     /// Returns both in words, for example `tomato leaf: early blight`.
     pub fn text(&self) -> String {
         format!("{}: {}", self.subject, self.finding)
@@ -86,10 +91,16 @@ impl Opinion {
 }
 
 /// What lets a language model see by the eyes of a domain.
-#[derive(Debug)]
-struct Tongue {
-    connector: Connector,
-    adapter: Arc<Adapter>,
+#[derive(Debug, Clone)]
+pub struct Tongue {
+    pub(crate) connector: Connector,
+    pub(crate) adapter: Arc<Adapter>,
+}
+
+impl Tongue {
+    pub(crate) fn new(connector: Connector, adapter: Adapter) -> Self {
+        Self { connector, adapter: Arc::new(adapter) }
+    }
 }
 
 /// Trained eyes for one field of use.

@@ -1,6 +1,6 @@
 //! The language model of a bundle: files from the cache, decoder, tokenizer and grammars put together.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     ModelError,
@@ -28,7 +28,15 @@ impl LanguageModel {
     /// # Errors
     /// When a file of the bundle is missing or damaged, or is no model that Loupe can run.
     pub fn open(bundle: &Bundle, cache: &Cache, options: DecoderOptions) -> Result<Self, ModelError> {
-        let file = Gguf::open(&cache.require(bundle, Role::LanguageModel)?)?;
+        Self::from_gguf(&cache.require(bundle, Role::LanguageModel)?, options)
+    }
+
+    /// Returns the language model in the GGUF file `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no model that Loupe can run.
+    pub fn from_gguf(path: &Path, options: DecoderOptions) -> Result<Self, ModelError> {
+        let file = Gguf::open(path)?;
         let tokenizer = Arc::new(TextTokenizer::from_gguf(&file, TURN_END)?);
         let grammars = GrammarCompiler::new(Arc::clone(&tokenizer))?;
         let decoder = LlamaDecoder::from_gguf(&file, options)?;

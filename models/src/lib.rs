@@ -39,6 +39,7 @@ mod tensor_file;
 pub mod tokenizer;
 pub mod torch_pickle;
 pub mod tuning;
+pub mod visual_tuning;
 
 pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
 pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};

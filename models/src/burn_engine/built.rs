@@ -11,6 +11,7 @@ use crate::{
     encoder::Weights,
     smolvlm::{BurnVision, FrameEncoder, Tensors, VlmConfig},
     tuning::{BurnTail, Tail},
+    visual_tuning::{BurnPupil, Pupil},
 };
 
 use super::{BurnBackend, layers};
@@ -79,6 +80,15 @@ impl BurnDevice {
     /// Returns the network from block `first_block` on, and a head, to be trained.
     pub(crate) fn tail(&self, weights: &Weights, first_block: usize, classes: usize) -> Box<dyn Tail> {
         Box::new(BurnTail::new(&self.device, weights, first_block, classes))
+    }
+
+    /// Returns the decoder of a model with nothing to be trained yet; it reads up to `capacity` tokens at once.
+    pub(crate) fn pupil(
+        &self,
+        model: (&DecoderWeights<'_>, DecoderConfig),
+        capacity: usize,
+    ) -> Result<Box<dyn Pupil>, ModelError> {
+        Ok(Box::new(BurnPupil::new(&self.device, model, capacity)?))
     }
 
     /// Returns the decoder of a model. Every core works on it, whatever `options` say.

@@ -6,6 +6,7 @@ use crate::{
     encoder::Weights,
     smolvlm::{FrameEncoder, Tensors, VlmConfig},
     tuning::Tail,
+    visual_tuning::Pupil,
 };
 
 use super::{BurnBackend, not_built};
@@ -38,6 +39,14 @@ impl BurnDevice {
     }
 
     pub(crate) fn tail(&self, _weights: &Weights, _first_block: usize, _classes: usize) -> Box<dyn Tail> {
+        match *self {}
+    }
+
+    pub(crate) fn pupil(
+        &self,
+        _model: (&DecoderWeights<'_>, DecoderConfig),
+        _capacity: usize,
+    ) -> Result<Box<dyn Pupil>, ModelError> {
         match *self {}
     }
 

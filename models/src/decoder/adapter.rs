@@ -23,7 +23,7 @@ pub struct LayerAdapter {
 
 impl Adapter {
     /// Returns inputs and outputs of the two updates of a layer.
-    fn sizes(config: &DecoderConfig) -> [(usize, usize); 2] {
+    pub(crate) fn sizes(config: &DecoderConfig) -> [(usize, usize); 2] {
         let attention_len = config.attention_len();
         [(config.hidden, attention_len + 2 * config.kv_len()), (attention_len, config.hidden)]
     }

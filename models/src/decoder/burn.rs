@@ -1,5 +1,6 @@
 //! The decoder on burn, in 32-bit floats.
 
+mod adapted;
 mod cache;
 mod weights;
 
@@ -7,7 +8,7 @@ use burn_tensor::{Device, Tensor, module, ops::AttentionModuleOptions};
 
 use crate::{
     ModelError,
-    burn_engine::layers::{self, Linear, RmsNorm, gated_silu},
+    burn_engine::layers::{self, Linear, RmsNorm},
     kernels::{self, Storage},
 };
 
@@ -16,6 +17,7 @@ use super::{
     rotation::Rotation, rows,
 };
 
+pub(crate) use adapted::{BlockUpdates, Update};
 use cache::Cache;
 use weights::Block;
 
@@ -99,13 +101,17 @@ impl BurnDecoder {
 
     fn chunk(&self, start: usize, tokens: usize) -> Chunk {
         let turns = self.turns.each_ref().map(|turns| turns.clone().narrow(1, start, tokens));
+        Chunk { start, tokens, turns, mask: self.mask(start, tokens) }
+    }
+
+    /// Returns the mask of `tokens` tokens behind `start` others, each of which sees those before it and itself.
+    fn mask(&self, start: usize, tokens: usize) -> Option<Tensor<4>> {
         let (total, per_kv) = (start + tokens, self.config.heads / self.config.kv_heads);
-        let mask = (tokens > 1).then(|| {
+        (tokens > 1).then(|| {
             let row = |token: usize| (0..total).map(move |at| if at <= start + token { 0.0 } else { UNSEEN });
             let values = (0..per_kv).flat_map(|_| (0..tokens).flat_map(row)).collect();
             layers::tensor(values, [1, 1, per_kv * tokens, total], &self.device)
-        });
-        Chunk { start, tokens, turns, mask }
+        })
     }
 
     /// Runs all blocks on `rows`, `[tokens, hidden]`, and returns the last one's row, `[1, hidden]`.
@@ -116,30 +122,42 @@ impl BurnDecoder {
                 // Nothing after this point looks at other positions, and only the last one is asked for.
                 (rows, mixed) = (rows.narrow(0, chunk.tokens - 1, 1), mixed.narrow(0, chunk.tokens - 1, 1));
             }
-            let Block { attention_output, feed_forward_norm, gate_up, down, .. } = &self.blocks[layer];
-            rows = rows + attention_output.apply(mixed);
-            rows = rows.clone() + down.apply(gated_silu(gate_up.apply(feed_forward_norm.apply(rows))));
+            let block = &self.blocks[layer];
+            rows = rows + block.attention_output.apply(mixed);
+            rows = block.feed_forward(rows);
         }
         rows
     }
 
     /// Stores keys and values of `rows` and returns what attention makes of them, `[tokens, heads * head_dim]`.
     fn attention(&mut self, layer: usize, rows: Tensor<2>, chunk: &Chunk) -> Tensor<2> {
-        let DecoderConfig { heads, kv_heads, head_dim, .. } = self.config;
-        let (Block { attention_norm, qkv, .. }, tokens) = (&self.blocks[layer], chunk.tokens);
-        let projected = qkv.apply(attention_norm.apply(rows)).reshape([tokens, heads + 2 * kv_heads, head_dim]);
-        // [tokens, heads, values] -> [heads, tokens, values]
-        let projected = projected.swap_dims(0, 1);
-        let turned = turn(projected.clone().narrow(0, 0, heads + kv_heads), &chunk.turns);
-        let (keys, values) =
-            (turned.clone().narrow(0, heads, kv_heads), projected.narrow(0, heads + kv_heads, kv_heads));
+        let Block { attention_norm, qkv, .. } = &self.blocks[layer];
+        let [queries, keys, values] = self.parted(qkv.apply(attention_norm.apply(rows)), &chunk.turns);
         let cache = &mut self.caches[layer];
         cache.store(chunk.start, keys, values);
-        let [keys, values] = cache.first(chunk.start + tokens);
+        let cached = cache.first(chunk.start + chunk.tokens);
+        self.mixed(queries, cached, chunk.mask.clone())
+    }
+
+    /// Returns queries, keys and values, each `[heads, tokens, head_dim]` of its kind, of what a block projects for attention; queries
+    /// and keys are turned to their positions.
+    fn parted(&self, projected: Tensor<2>, turns: &[Tensor<3>; 2]) -> [Tensor<3>; 3] {
+        let DecoderConfig { heads, kv_heads, head_dim, .. } = self.config;
+        let tokens = projected.dims()[0];
+        // [tokens, heads, values] -> [heads, tokens, values]
+        let projected = projected.reshape([tokens, heads + 2 * kv_heads, head_dim]).swap_dims(0, 1);
+        let turned = turn(projected.clone().narrow(0, 0, heads + kv_heads), turns);
+        let keys = turned.clone().narrow(0, heads, kv_heads);
+        [turned.narrow(0, 0, heads), keys, projected.narrow(0, heads + kv_heads, kv_heads)]
+    }
+
+    /// Returns what attention makes of queries, `[tokens, heads * head_dim]`, by keys and values `[1, kv_heads, positions, head_dim]`.
+    fn mixed(&self, queries: Tensor<3>, [keys, values]: [Tensor<4>; 2], mask: Option<Tensor<4>>) -> Tensor<2> {
+        let DecoderConfig { heads, kv_heads, head_dim, .. } = self.config;
+        let tokens = queries.dims()[1];
         // The query heads that share a key head are rows of one attention.
-        let queries = turned.narrow(0, 0, heads).reshape([1, kv_heads, heads / kv_heads * tokens, head_dim]);
-        let mixed =
-            module::attention(queries, keys, values, None, chunk.mask.clone(), AttentionModuleOptions::default());
+        let queries = queries.reshape([1, kv_heads, heads / kv_heads * tokens, head_dim]);
+        let mixed = module::attention(queries, keys, values, None, mask, AttentionModuleOptions::default());
         mixed.reshape([heads, tokens, head_dim]).swap_dims(0, 1).reshape([tokens, heads * head_dim])
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     })
 }
 
-/// Returns the header and the tensors of a domain that does not speak, in floats.
+/// Returns the header and the tensors of a domain in floats.
 fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
     let header = Header {
         schema: SCHEMA.to_owned(),
@@ -106,16 +106,31 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
             tensors.extend(parts.map(|(part, values)| vector(&format!("{EYES}{name}.{part}"), values)));
         }
     }
+    tensors.extend(domain.tongue.iter().flat_map(spoken));
     (header, tensors)
 }
 
-/// Returns the file of a domain that does not speak.
+/// Returns the tensors of the connector, in floats, and of the updates.
+fn spoken(Tongue { connector, adapter }: &Tongue) -> Vec<Tensor> {
+    let mut tensors = retina::connector_tensors(connector);
+    for (index, layer) in adapter.layers.iter().enumerate() {
+        for (part, update) in [("qkv", &layer.query_key_value), ("output", &layer.attention_output)] {
+            let name = |factor: &str| format!("{LAYERS}{index}.{part}.{factor}");
+            let (inputs, outputs) = update.sizes();
+            tensors.push(Tensor::matrix(name("down"), &Matrix::new(update.down().to_vec(), inputs)));
+            tensors.push(Tensor::matrix(name("up"), &Matrix::new(update.up().to_vec(), outputs).transposed()));
+        }
+    }
+    tensors
+}
+
+/// Returns the file of a domain in floats.
 pub(super) fn serialized(domain: &Domain) -> Vec<u8> {
     let (header, tensors) = contents(domain);
     tensor_file::serialized(&header, &tensors)
 }
 
-/// Writes the file of a domain that does not speak.
+/// Writes the file of a domain in floats.
 pub(super) fn save(domain: &Domain, path: &Path) -> Result<(), ModelError> {
     let (header, tensors) = contents(domain);
     tensor_file::save(path, &header, &tensors)

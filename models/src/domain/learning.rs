@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use crate::{ModelError, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned};
+use crate::{
+    ModelError, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned, visual_tuning::QUESTIONS,
+};
 
-use super::{Domain, Label, Novelty, Retina, file};
+use super::{Domain, Label, Novelty, Retina, Tongue, file};
 
 /// What a domain is made of.
 #[derive(Debug)]
@@ -23,17 +25,19 @@ pub struct Lessons<'a> {
     pub views: &'a [Vec<Vec<f32>>],
     /// Class of each picture; those of a class in the order in which they were taken, so that neighbours look alike.
     pub classes: &'a [usize],
+    /// What lets a language model see by those eyes, where it is to.
+    pub tongue: Option<Tongue>,
     /// SHA-256 of the files.
     pub learned_from: Vec<[u8; 32]>,
 }
 
 impl Domain {
-    /// Returns the domain that does not speak, of what was learned.
+    /// Returns the domain of what was learned.
     ///
     /// # Errors
     /// When there are not as many descriptions as classes, or too few views to tell strangers by.
     pub fn learned(lessons: Lessons<'_>) -> Result<Self, ModelError> {
-        let Lessons { name, labels, resolution_px, tuned, fit, views, classes, mut learned_from } = lessons;
+        let Lessons { name, labels, resolution_px, tuned, fit, views, classes, tongue, mut learned_from } = lessons;
         let views: Vec<Matrix> = views.iter().map(|view| Matrix::new(view.concat(), DESCRIPTION_DIM)).collect();
         if views.is_empty() {
             return Err(ModelError::mismatch("views to learn from", "one or more", 0));
@@ -42,15 +46,16 @@ impl Domain {
             return Err(ModelError::mismatch("descriptions of a view", classes.len(), view.rows()));
         }
         learned_from.sort_unstable();
+        let question = tongue.as_ref().map(|_| QUESTIONS[0].to_owned()).unwrap_or_default();
         let mut domain = Self {
             name,
-            question: String::new(),
+            question,
             labels,
             resolution_px,
             head: fit.raw(),
             temperature: fit.temperature(),
             novelty: Novelty::fit(&views, classes)?,
-            tongue: None,
+            tongue,
             retina: Retina::Floats(tuned.weights),
             learned_from,
             sha256: String::new(),
@@ -59,7 +64,7 @@ impl Domain {
         Ok(domain)
     }
 
-    /// Writes the domain, which must not speak, to `path`: to a file beside it first, so that a domain in use is never half written.
+    /// Writes the domain, which must be in floats, to `path`: to a file beside it first, so that a domain in use is never half written.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -10,6 +10,7 @@ use crate::{
         CELL_DIM, Connector, Folded, Weights,
         eight_bit::{EightBit, Rounded, Span, linear_maps, stays_float},
     },
+    product::Matrix,
     tensor_file::{Fault, Tensor, fault, floats, signed},
 };
 
@@ -124,6 +125,16 @@ pub(super) fn connector(tensors: &SafeTensors<'_>, precision: Precision) -> Resu
     Ok(Connector::Floats { weight, bias })
 }
 
+/// Returns the tensors of a connector.
+pub(super) fn connector_tensors(connector: &Connector) -> Vec<Tensor> {
+    let (weight, bias) = match connector {
+        Connector::Floats { weight, bias } => (weight, bias),
+        Connector::EightBit(rounded) => return rounded_tensors("connector", rounded).into(),
+    };
+    let weight = Matrix::new(weight.clone(), CELL_DIM);
+    vec![Tensor::matrix(CONNECTOR.to_owned(), &weight), Tensor::vector(format!("{CONNECTOR_PREFIX}bias"), bias)]
+}
+
 /// Returns the tensors of weights in 8 bits.
 pub(super) fn tensors(weights: &EightBit, connector: Option<&Rounded>) -> Vec<Tensor> {
     let EightBit { floats, rounded, spans } = weights;
@@ -134,11 +145,17 @@ pub(super) fn tensors(weights: &EightBit, connector: Option<&Rounded>) -> Vec<Te
     }
     let layers = rounded.iter().map(|(name, layer)| (format!("{EYES}{name}"), layer));
     let connector = connector.map(|layer| ("connector".to_owned(), layer));
-    for (name, Rounded { weight, scale, bias }) in layers.chain(connector) {
-        tensors.push(Tensor::signed(format!("{name}.weight"), bias.len(), weight));
-        tensors.push(Tensor::vector(format!("{name}.scale"), scale));
-        tensors.push(Tensor::vector(format!("{name}.bias"), bias));
+    for (name, layer) in layers.chain(connector) {
+        tensors.extend(rounded_tensors(&name, layer));
     }
     tensors.extend(spans.iter().map(|(map, span)| Tensor::vector(format!("{EYES}{map}.range"), &span.ends())));
     tensors
+}
+
+fn rounded_tensors(name: &str, Rounded { weight, scale, bias }: &Rounded) -> [Tensor; 3] {
+    [
+        Tensor::signed(format!("{name}.weight"), bias.len(), weight),
+        Tensor::vector(format!("{name}.scale"), scale),
+        Tensor::vector(format!("{name}.bias"), bias),
+    ]
 }

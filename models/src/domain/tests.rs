@@ -261,3 +261,11 @@ fn narrow_connector() -> String {
     let narrow = Tensor::signed("connector.weight".to_owned(), HIDDEN, &[1; HIDDEN * 7]);
     opened_in_8_bits("int8", "connector.weight", Some(narrow)).unwrap_err()
 }
+
+#[test]
+fn what_lets_the_language_model_look_survives_being_written() {
+    let domain = Domain::find("crops").unwrap();
+    let read = Domain::from_bytes(&file::serialized(&domain), Path::new("copy")).unwrap();
+    let (expected, found) = (domain.tongue.unwrap(), read.tongue.unwrap());
+    assert!(found.connector == expected.connector && found.adapter == expected.adapter);
+}

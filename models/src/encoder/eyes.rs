@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use cameras::{Frame, Size};
+use image::RgbImage;
 use ort::{session::Session, value::Tensor};
 
 use crate::{
@@ -82,7 +83,14 @@ impl Eyes {
     /// # Errors
     /// When ONNX Runtime fails or a number is not finite.
     pub fn see(&mut self, frame: &Frame) -> Result<Sight, ModelError> {
-        let picture = scaled(frame, self.input_size(frame.size()));
+        self.see_scaled(scaled(frame, self.input_size(frame.size())))
+    }
+
+    /// Returns what is seen of a picture whose size [`Self::input_size`] would keep: sides are multiples of 32.
+    ///
+    /// # Errors
+    /// As [`Self::see`], and when a side is no such multiple.
+    pub fn see_scaled(&mut self, picture: RgbImage) -> Result<Sight, ModelError> {
         let shape = [1, picture.height() as usize, picture.width() as usize, 3];
         let input = Tensor::from_array((shape, picture.into_raw())).map_err(runtime("making the eyes' input"))?;
         let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("seeing a frame"))?;

@@ -36,6 +36,16 @@ impl LowRank {
         (self.inputs, self.outputs)
     }
 
+    /// Returns the first factor, `[rank, inputs]`.
+    pub(crate) fn down(&self) -> &[f32] {
+        &self.down
+    }
+
+    /// Returns the second factor, transposed: `[rank, outputs]`.
+    pub(crate) fn up(&self) -> &[f32] {
+        &self.up
+    }
+
     /// Adds the update for rows `[rows, inputs]` to `[rows, outputs]`.
     pub(crate) fn add(&self, simd: Simd, inputs: &[f32], outputs: &mut [f32]) {
         simd.run(Update { layer: self, inputs, outputs });

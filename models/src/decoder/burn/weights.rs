@@ -1,8 +1,8 @@
-use burn_tensor::Device;
+use burn_tensor::{Device, Tensor};
 
 use crate::{
     ModelError,
-    burn_engine::layers::{self, Linear, RmsNorm},
+    burn_engine::layers::{self, Linear, RmsNorm, gated_silu},
     decoder::{DecoderConfig, LayerWeights, Rotary},
     matrix::Matrix,
 };
@@ -49,6 +49,12 @@ impl Block {
             gate_up: linear(stacked("gate and up", &[layer.gate, layer.up])?, [2 * feed_forward, hidden]),
             down: linear(stacked("down", &[layer.down])?, [hidden, feed_forward]),
         })
+    }
+
+    /// Returns `rows` with what the feed-forward layer adds to them.
+    pub(super) fn feed_forward(&self, rows: Tensor<2>) -> Tensor<2> {
+        let normed = self.feed_forward_norm.apply(rows.clone());
+        rows + self.down.apply(gated_silu(self.gate_up.apply(normed)))
     }
 }
 
