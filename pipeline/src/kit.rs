@@ -200,6 +200,14 @@ impl Kit {
         OrtEngine::of(&self.bundle, &self.cache)
     }
 
+    /// Returns the file of the language model.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn language_file(&self) -> Result<PathBuf, ModelError> {
+        self.cache.require(&self.bundle, Role::LanguageModel)
+    }
+
     fn language_model(&self) -> Result<LanguageModel, ModelError> {
         let threads = self.session.threads;
         let options = DecoderOptions { capacity: CAPACITY_TOKENS, threads, ..DecoderOptions::default() };

@@ -1,15 +1,21 @@
 //! Training in the product: from folders of a user's pictures to a domain, whose eyes were taught what matters in them.
 //!
 //! [`tune`] fine-tunes the vision encoder with burn ([`models::tuning`]), keeps the weights that do best on the validation part, fits a head
-//! and the score of what was never seen to what these eyes see, and writes a domain with its numbers, its model card and two charts. A run
-//! that was interrupted goes on after its last epoch.
+//! and the score of what was never seen to what these eyes see, and writes a domain with its numbers, its model card and two charts. Where it is
+//! asked to, it teaches the language model to look by these eyes, too ([`models::visual_tuning`]). A run that was interrupted goes on after its
+//! last epoch.
 
 mod album;
 mod card;
 mod epochs;
 mod graduation;
+mod sight;
+mod speech;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use models::{
     burn_engine::BurnDevice,
@@ -17,6 +23,7 @@ use models::{
     hash::{file_sha256, sha256},
     ort_engine::OrtEngine,
     tuning::{Tuner, TuningOptions},
+    visual_tuning,
 };
 use serde::Serialize;
 
@@ -27,8 +34,10 @@ use crate::{
 
 use album::Album;
 pub use epochs::Epoch;
-use epochs::Run;
-use graduation::LEAST_PICTURES;
+use epochs::{Run, Schedule};
+use graduation::{Graduation, LEAST_PICTURES};
+use sight::SightCourse;
+pub use speech::{Exam, Speech};
 
 /// The domain itself, in the folder that [`tune`] writes.
 pub const DOMAIN_FILE: &str = "domain.safetensors";
@@ -56,6 +65,17 @@ pub struct TuningPlan {
     pub patience: usize,
     /// How the network is trained; the number of steps follows from the pictures.
     pub options: TuningOptions,
+    /// How the language model is taught to look; `None` where it is not.
+    pub speech: Option<SpeechPlan>,
+}
+
+/// How the language model is taught.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeechPlan {
+    /// Passes over the training part, at most.
+    pub epochs: usize,
+    /// The language model, a GGUF file.
+    pub language: PathBuf,
 }
 
 /// What computes.
@@ -76,12 +96,18 @@ pub enum Progress<'a> {
     Reading(usize, usize),
     /// Steps of all epochs were taken; the mean loss of the last ones.
     Training(usize, usize, f64),
-    /// An epoch is over.
+    /// An epoch of the eyes is over.
     Epoch(&'a Epoch),
+    /// An epoch of the language model is over.
+    SpeechEpoch(&'a Epoch),
     /// Pictures are described by the trained eyes.
     Describing(usize, usize),
     /// The head is fitted to the descriptions.
     Fitting,
+    /// Steps of all epochs of the language model were taken; the mean loss of the last ones.
+    Teaching(usize, usize, f64),
+    /// The language model is asked about pictures of the validation part.
+    Asking(usize, usize),
 }
 
 /// A domain that was trained, with everything that is said about it: the content of `training.json`.
@@ -130,6 +156,8 @@ pub struct Training {
     /// Of the head on the validation part, by a fit to the training part alone. It chose the epoch, the penalty and the temperature: a little
     /// too good.
     pub validation: ClassMeasures,
+    /// How the language model learned to look, where it did.
+    pub speech: Option<Speech>,
     /// Pictures that were neither learned from nor measured on.
     pub left_out: Vec<LeftOut>,
     /// Pictures of a test part in the data, which were only compared with the others.
@@ -158,18 +186,24 @@ pub fn tune(
     let published_sha256 = file_sha256(published).map_err(HeadError::io(published))?;
     let album = Album::read(&mut gathered, &plan.pictures, watch)?;
     check_count(plan, &gathered)?;
+    check_speech(plan, &gathered.labels, &album)?;
     fs::create_dir_all(folder).map_err(HeadError::io(folder))?;
     let steps = album.steps_per_epoch() * plan.epochs;
     let options = TuningOptions { steps, seed: plan.pictures.seed, ..plan.options };
     let mut tuner = Tuner::new(engine, device, published, gathered.labels.len(), options)?;
     let fingerprint = fingerprint(plan, &gathered, &published_sha256);
-    let run = Run::open(&mut tuner, &album, &checkpoint, &fingerprint)?;
-    let run = run.train(&mut tuner, &album, plan, watch)?;
-    tuner.resume(&folder.join(BEST))?;
-    let training = graduation::graduate(plan, &gathered, (&tuner, run), (workshop, published_sha256), watch)?;
-    for left in [CHECKPOINT, BEST] {
-        let path = folder.join(left);
-        fs::remove_file(&path).map_err(HeadError::io(&path))?;
+    let best = folder.join(BEST);
+    let (epochs, patience, advice) = (plan.epochs, plan.patience, "another needs another --output");
+    let schedule = Schedule { epochs, patience, last: checkpoint, best, fingerprint, advice };
+    let mut course = SightCourse { tuner: &mut tuner, album: &album, plan };
+    let run = Run::through(&mut course, &schedule, watch)?;
+    let graduation =
+        Graduation { plan, gathered: &gathered, album: &album, workshop, fingerprint: schedule.fingerprint };
+    let training = graduation.graduate((&tuner, run), published_sha256, watch)?;
+    for left in [CHECKPOINT, BEST, speech::CHECKPOINT, speech::BEST].map(|name| folder.join(name)) {
+        if left.exists() {
+            fs::remove_file(&left).map_err(HeadError::io(&left))?;
+        }
     }
     Ok(training)
 }
@@ -192,6 +226,13 @@ fn check_good(plan: &TuningPlan, labels: &[String]) -> Result<(), HeadError> {
             Err(HeadError::unfit(data, "classes that read differently, and good ones named by --good", name.clone()))
         }
     }
+}
+
+/// Checks, before hours are spent on the eyes, that the language model can be taught by them.
+fn check_speech(plan: &TuningPlan, labels: &[String], album: &Album) -> Result<(), HeadError> {
+    let Some(SpeechPlan { language, .. }) = &plan.speech else { return Ok(()) };
+    let labels: Vec<Label> = labels.iter().map(|class| label(plan, class)).collect();
+    Ok(visual_tuning::check(language, &labels, album.cells())?)
 }
 
 fn is_good(plan: &TuningPlan, class: &str) -> bool {

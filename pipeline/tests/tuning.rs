@@ -17,7 +17,7 @@ use models::{
 };
 use pipeline::{
     head::{ClassLayout, HeadPlan},
-    tuning::{DOMAIN_FILE, Progress, Training, TuningPlan, Workshop, tune},
+    tuning::{DOMAIN_FILE, Exam, Progress, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
 
 /// What trains, where the cache has its files.
@@ -25,6 +25,7 @@ struct Tools {
     engine: OrtEngine,
     device: BurnDevice,
     published: PathBuf,
+    language: PathBuf,
 }
 
 impl Tools {
@@ -34,7 +35,13 @@ impl Tools {
             let (bundle, cache) = (Bundle::open(DEFAULT_BUNDLE)?, Cache::locate()?);
             let engine = OrtEngine::of(&bundle, &cache)?;
             let published = cache.require(&bundle, Role::EncoderWeights)?;
-            Ok::<_, models::ModelError>(Self { engine, device: BurnDevice::open(BurnBackend::Cpu)?, published })
+            let language = cache.require(&bundle, Role::LanguageModel)?;
+            Ok::<_, models::ModelError>(Self {
+                engine,
+                device: BurnDevice::open(BurnBackend::Cpu)?,
+                published,
+                language,
+            })
         };
         open().map_err(|error| eprintln!("skipped: {error}")).ok()
     }
@@ -81,6 +88,7 @@ fn plan(data: &Path, output: &Path) -> TuningPlan {
         epochs: 2,
         patience: 2,
         options: TuningOptions { frozen_blocks: 11, ..TuningOptions::default() },
+        speech: None,
     }
 }
 
@@ -103,10 +111,7 @@ fn a_domain_is_learned_written_and_names_what_it_has_not_seen() {
     assert_eq!((training.n_train.clone(), training.n_validation.clone()), (vec![8, 8], vec![2, 2]));
     assert_eq!((training.options.seed, training.options.steps), (3, 20));
     assert!(training.left_out[0].message().contains("5a.png"), "{:?}", training.left_out);
-    let mut files: Vec<String> =
-        fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    files.sort();
-    assert_eq!(files, ["MODEL_CARD.md", "confusion.svg", DOMAIN_FILE, "loss.svg", "training.json"]);
+    assert_eq!(files(&output), ["MODEL_CARD.md", "confusion.svg", DOMAIN_FILE, "loss.svg", "training.json"]);
 
     let domain = Domain::open(&output.join(DOMAIN_FILE)).unwrap();
     assert_eq!(domain.sha256(), training.domain_sha256);
@@ -166,4 +171,51 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     let pairs: Vec<(f64, f64)> = losses(&whole).into_iter().zip(losses(&resumed)).collect();
     assert!(pairs.len() == 3 && pairs.iter().all(|(a, b)| (a - b).abs() < 1e-4), "{pairs:?}");
     assert!(!output.join("last.safetensors").exists());
+}
+
+#[test]
+fn the_language_model_learns_to_look_and_goes_on_after_an_interruption() {
+    let Some(tools) = Tools::found() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (data, output) = (root.path().join("combs"), root.path().join("out"));
+    pictures(&data);
+    let speech = SpeechPlan { epochs: 1, language: tools.language.clone() };
+    let plan = TuningPlan { epochs: 1, speech: Some(speech), ..plan(&data, &output) };
+    let mut stop = |progress: Progress<'_>| assert!(!matches!(progress, Progress::Teaching(2.., ..)), "the power went");
+    let stopped = catch_unwind(AssertUnwindSafe(|| tune(&plan, tools.workshop(), &mut stop)));
+    assert!(stopped.is_err() && output.join("speech_last.safetensors").exists());
+
+    let other = TuningPlan { subject: "rake".to_owned(), must_resume: true, ..plan.clone() };
+    let error = trained(&tools, &other).unwrap_err();
+    assert!(error.contains("speech_last.safetensors") && error.contains("teach the language model anew"), "{error}");
+    let mut wide = plan.clone();
+    (wide.pictures.resolution_px, wide.pictures.output) = (768, root.path().join("wide"));
+    let error = trained(&tools, &wide).unwrap_err();
+    assert!(error.contains("512 tokens at most (fewer pixels make fewer)"), "{error}");
+
+    let (mut seen, mut taught) = (0, 0);
+    let mut count = |progress: Progress<'_>| match progress {
+        Progress::Training(..) => seen += 1,
+        Progress::Teaching(..) => taught += 1,
+        _ => {}
+    };
+    let training = tune(&TuningPlan { must_resume: true, ..plan }, tools.workshop(), &mut count).unwrap();
+    assert_eq!((seen, taught), (0, 20), "the eyes had learned already");
+    let speech = training.speech.unwrap();
+    assert_eq!((speech.epochs.len(), speech.options.steps, speech.best_epoch), (2, 20, 1));
+    let losses = [0, 1].map(|epoch: usize| speech.epochs[epoch].validation.loss);
+    assert!(losses[1] < losses[0], "{losses:?}");
+    let Exam { accuracy, blanked_accuracy } = speech.validation;
+    assert!((0.0..=1.0).contains(&accuracy) && blanked_accuracy <= 1.0, "{accuracy} {blanked_accuracy}");
+    assert!(files(&output).iter().all(|name| !name.starts_with("speech")), "{:?}", files(&output));
+    let domain = Domain::open(&output.join(DOMAIN_FILE)).unwrap();
+    assert!(domain.speaks() && domain.sha256() == training.domain_sha256);
+}
+
+/// Returns the names of the files in a folder, in order.
+fn files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }

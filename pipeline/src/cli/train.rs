@@ -19,7 +19,7 @@ use crate::{
     diagnosis::good_classes,
     head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
-    tuning::{DOMAIN_FILE, Epoch, Progress, Training, TuningPlan, Workshop, tune},
+    tuning::{DOMAIN_FILE, Epoch, Exam, Progress, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
 
 /// Arguments of `loupe train`.
@@ -31,7 +31,8 @@ use crate::{
     Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
     written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
     and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
-    differ by nothing else need --head-only.\n\n\
+    differ by nothing else need --head-only. With --speak the language model then learns to look by these eyes: it answers on its own what a \
+picture shows, and a report in which it and the head differ goes to a person. That takes longer than teaching the encoder.\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
     `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`."
 )]
@@ -89,12 +90,18 @@ struct TuningArgs {
     /// Passes over the pictures, at most
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "head_only")]
     epochs: u16,
-    /// Passes without a better validation loss after which training stops
+    /// Passes without a better validation loss after which the eyes stop learning
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "head_only")]
     patience: u16,
     /// Blocks of the encoder that stay as they are, of 16: more train faster and forget less
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=11), conflicts_with = "head_only")]
     frozen_blocks: u8,
+    /// Teach the language model to look by these eyes, too: it then names every picture on its own, and has to agree with the head
+    #[arg(long, conflicts_with = "head_only")]
+    speak: bool,
+    /// Passes over the pictures in which the language model learns, at most; three without a better validation loss end it
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000), requires = "speak")]
+    speech_epochs: u16,
 }
 
 /// What trains: `--device`.
@@ -130,7 +137,7 @@ impl TrainArgs {
             let trained = train_head(&plan, kit)?;
             return if json { print_json(&trained) } else { explain(&trained, &plan.output) };
         }
-        let plan = tuning.plan(plan);
+        let plan = tuning.plan(plan, &kit)?;
         let training = teach(&plan, tuning.device, &kit)?;
         if json { print_json(&training) } else { explain_training(&training, &plan.pictures.output) }
     }
@@ -152,11 +159,14 @@ fn train_head(plan: &HeadPlan, mut kit: Kit) -> anyhow::Result<Trained> {
 }
 
 impl TuningArgs {
-    fn plan(&self, pictures: HeadPlan) -> TuningPlan {
+    fn plan(&self, pictures: HeadPlan, kit: &Kit) -> Result<TuningPlan, ModelError> {
         // `.` has no name of its own.
         let data = pictures.data.canonicalize().unwrap_or_else(|_| pictures.data.clone());
         let folder = data.file_name().unwrap_or(data.as_os_str()).to_string_lossy().replace('_', " ");
-        TuningPlan {
+        let epochs = usize::from(self.speech_epochs);
+        let speech = |language| SpeechPlan { epochs, language };
+        Ok(TuningPlan {
+            speech: self.speak.then(|| kit.language_file()).transpose()?.map(speech),
             subject: self.subject.clone().unwrap_or(folder),
             good_classes: if self.good.is_empty() { good_classes() } else { self.good.clone() },
             must_resume: self.resume,
@@ -164,7 +174,7 @@ impl TuningArgs {
             patience: usize::from(self.patience),
             options: TuningOptions { frozen_blocks: usize::from(self.frozen_blocks), ..TuningOptions::default() },
             pictures,
-        }
+        })
     }
 }
 
@@ -193,16 +203,21 @@ fn show(bar: &indicatif::ProgressBar, progress: Progress<'_>) {
         Progress::Reading(done, total) => at(done, total, "reading pictures".to_owned()),
         Progress::Training(done, total, loss) => at(done, total, format!("training, loss {loss:.3}")),
         Progress::Describing(done, total) => at(done, total, "looking again".to_owned()),
+        Progress::Teaching(done, total, loss) => {
+            at(done, total, format!("teaching the language model, loss {loss:.3}"));
+        }
+        Progress::Asking(done, total) => at(done, total, "asking the language model".to_owned()),
         Progress::Fitting => bar.set_message("fitting the head"),
         // Also where nobody looks at a bar: an hour without a word looks like a fault.
-        Progress::Epoch(epoch) => bar.suspend(|| tell(epoch)),
+        Progress::Epoch(epoch) => bar.suspend(|| tell("", epoch)),
+        Progress::SpeechEpoch(epoch) => bar.suspend(|| tell("language model, ", epoch)),
     }
 }
 
-fn tell(epoch: &Epoch) {
+fn tell(who: &str, epoch: &Epoch) {
     let Epoch { epoch, loss, validation, seconds } = epoch;
     let line = format!(
-        "epoch {epoch}: loss {loss:.3}; validation loss {:.3}, accuracy {:.3}; {seconds:.0} s",
+        "{who}epoch {epoch}: loss {loss:.3}; validation loss {:.3}, accuracy {:.3}; {seconds:.0} s",
         validation.loss, validation.accuracy
     );
     // Who closed standard error does not want to know.
@@ -221,6 +236,12 @@ fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcom
         training.best_epoch
     ))?;
     explain_validation(&training.validation, &training.left_out)?;
+    if let Some(Speech { validation: Exam { accuracy, blanked_accuracy }, best_epoch, epochs, .. }) = &training.speech {
+        print_line(&format!(
+            "  the language model names {accuracy:.3} of them rightly, {blanked_accuracy:.3} if all were grey (epoch {best_epoch} of {})",
+            epochs.len() - 1
+        ))?;
+    }
     if training.good_labels.is_empty() {
         print_line("  no class is called good: it names, it does not judge (--good CLASS)")?;
     }

@@ -77,6 +77,11 @@ impl Album {
         }
     }
 
+    /// Returns into how many cells of 32 x 32 px the network divides what it sees.
+    pub(super) fn cells(&self) -> usize {
+        self.input_px.iter().map(|side| *side as usize / 32).product()
+    }
+
     /// Returns how many batches of about [`BATCH_PICTURES`] an epoch has.
     pub(super) fn steps_per_epoch(&self) -> usize {
         self.draws().div_ceil(BATCH_PICTURES)

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use models::visual_tuning::RANK;
 
-use super::{Epoch, Training};
+use super::{Epoch, Speech, Training};
 use crate::head::{ClassRow, LeftOut, MeasureRow, class_rows, measure_rows, three};
 
 /// One epoch.
@@ -22,6 +23,10 @@ pub(super) struct Card<'a> {
     n_train: usize,
     n_validation: usize,
     minutes: String,
+    rank: usize,
+    speech_minutes: String,
+    speech_accuracy: String,
+    blanked_accuracy: String,
     temperature: String,
     measures: Vec<MeasureRow>,
     /// With the pictures that it was learned from.
@@ -32,6 +37,8 @@ pub(super) struct Card<'a> {
 
 impl<'a> Card<'a> {
     pub(super) fn of(training: &'a Training) -> Self {
+        let speech = training.speech.as_ref();
+        let of_speech = |share: fn(&Speech) -> f64| speech.map(|speech| three(share(speech))).unwrap_or_default();
         let row = |epoch: &Epoch| EpochRow {
             epoch: epoch.epoch,
             loss: if epoch.epoch == 0 { String::new() } else { three(epoch.loss) },
@@ -43,7 +50,11 @@ impl<'a> Card<'a> {
             training,
             n_train: training.n_train.iter().sum(),
             n_validation: training.n_validation.iter().sum(),
-            minutes: format!("{:.1}", training.seconds / 60.0),
+            minutes: minutes(training.seconds),
+            rank: RANK,
+            speech_minutes: speech.map(|speech| minutes(speech.seconds)).unwrap_or_default(),
+            speech_accuracy: of_speech(|speech| speech.validation.accuracy),
+            blanked_accuracy: of_speech(|speech| speech.validation.blanked_accuracy),
             temperature: three(training.temperature),
             measures: measure_rows(&training.validation, &BTreeMap::new()),
             classes: class_rows(&training.validation).into_iter().zip(training.n_train.iter().copied()).collect(),
@@ -51,4 +62,8 @@ impl<'a> Card<'a> {
             left_out: training.left_out.iter().map(LeftOut::message).collect(),
         }
     }
+}
+
+fn minutes(seconds: f64) -> String {
+    format!("{:.1}", seconds / 60.0)
 }

@@ -1,14 +1,13 @@
-use std::{path::Path, time::Instant};
-
-use fastrand::Rng;
-use image::RgbImage;
-use models::{
-    ModelError,
-    tuning::{Score, Tuner, augmented},
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
 };
-use serde::{Deserialize, Serialize};
 
-use super::{Album, BEST, Progress, TuningPlan, album::Pages};
+use models::{ModelError, tuning::Score};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Progress;
 use crate::head::HeadError;
 
 /// Steps over which the loss that is shown is averaged.
@@ -20,58 +19,108 @@ const SHOWN_STEPS: usize = 20;
 pub struct Epoch {
     /// From 1; 0 is the start, before any training.
     pub epoch: usize,
-    /// Mean loss of its steps, with label smoothing and on augmented views; 0 at the start.
+    /// Mean loss of its steps, on augmented views; 0 at the start.
     pub loss: f64,
-    /// On the validation part, by the averaged weights and the head that is trained with them.
+    /// On the validation part, by the averaged weights.
     pub validation: Score,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// Something that is trained epoch by epoch.
+pub(super) trait Course {
+    /// Makes it ready for the first epoch.
+    fn start(&mut self) -> Result<(), HeadError>;
+
+    /// Takes the steps of an epoch and returns their mean loss. What is drawn depends on seed and epoch alone, so that a resumed run is the
+    /// same run.
+    fn pass(&mut self, epoch: usize, watch: &mut dyn FnMut(Progress<'_>)) -> Result<f64, HeadError>;
+
+    /// Returns how well the averaged weights do on the validation part.
+    fn score(&mut self, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Score, HeadError>;
+
+    /// Returns the message that an epoch is over.
+    fn over<'a>(&self, epoch: &'a Epoch) -> Progress<'a>;
+
+    /// Writes a checkpoint with what is known of the run.
+    fn save(&self, path: &Path, run: &Value) -> Result<(), ModelError>;
+
+    /// Goes on from a checkpoint and returns what was known of the run.
+    fn resume(&mut self, path: &Path) -> Result<Value, ModelError>;
+}
+
+/// How long a course goes on, and where it is kept meanwhile.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// At most.
+    pub(super) epochs: usize,
+    /// Epochs without a better validation loss after which it ends.
+    pub(super) patience: usize,
+    /// Checkpoint of the last epoch.
+    pub(super) last: PathBuf,
+    /// Checkpoint of the best epoch.
+    pub(super) best: PathBuf,
+    /// What a checkpoint must agree on to be gone on with, beside the options of the course.
+    pub(super) fingerprint: String,
+    /// What to do about a checkpoint of another run.
+    pub(super) advice: &'static str,
 }
 
 /// Everything that is known of a training beside its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Run {
-    /// See [`super::fingerprint`].
+    /// See [`Schedule::fingerprint`].
     fingerprint: String,
     pub(super) history: Vec<Epoch>,
 }
 
 impl Run {
-    /// Returns the run whose checkpoint is there, or a new one, its head at the start and its first score taken.
+    /// Goes through `course` until its epochs are over or none has been better for too long, sets it to the best of them and returns the run.
+    /// One that was interrupted goes on; every epoch is written to disk before the next begins.
     ///
     /// # Errors
-    /// When the checkpoint is that of another plan, or an engine fails.
-    pub(super) fn open(
-        tuner: &mut Tuner,
-        album: &Album,
-        checkpoint: &Path,
-        fingerprint: &str,
+    /// When a checkpoint is that of another plan or cannot be written, or an engine fails.
+    pub(super) fn through(
+        course: &mut dyn Course,
+        schedule: &Schedule,
+        watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, HeadError> {
-        let run = if checkpoint.exists() {
-            Self::reopened(tuner, checkpoint, fingerprint)?
-        } else {
-            tuner.start_head(&album.plain.pictures, &album.plain.labels)?;
-            let validation = score(tuner, &album.validation)?;
-            let start = Epoch { epoch: 0, loss: 0.0, validation, seconds: 0.0 };
-            let run = Self { fingerprint: fingerprint.to_owned(), history: vec![start] };
-            run.save(tuner, checkpoint)?;
-            run
-        };
-        let best = checkpoint.with_file_name(BEST);
-        // Of later epochs the best is written before the last; only the start can lack it.
-        if !best.exists() {
-            run.save(tuner, &best)?;
+        let run = Self::open(course, schedule, watch)?.train(course, schedule, watch)?;
+        let best = Self::reopened(course, &schedule.best, schedule)?;
+        if best.done() == run.best() {
+            return Ok(run);
         }
+        let last = schedule.last.display();
+        let expected = format!("epoch {}, the best of {last} (delete both to begin anew)", run.best());
+        Err(HeadError::unfit(&schedule.best, expected, format!("epoch {}", best.done())))
+    }
+
+    /// Returns the run whose checkpoint is there, or a new one, its first score taken.
+    fn open(
+        course: &mut dyn Course,
+        schedule: &Schedule,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, HeadError> {
+        let Schedule { last, best, fingerprint, .. } = schedule;
+        if last.exists() {
+            return Self::reopened(course, last, schedule);
+        }
+        course.start()?;
+        let start = Epoch { epoch: 0, loss: 0.0, validation: course.score(watch)?, seconds: 0.0 };
+        let run = Self { fingerprint: fingerprint.clone(), history: vec![start] };
+        // The best is always written before the last: where there is a last, there is a best.
+        run.save(course, best)?;
+        run.save(course, last)?;
         Ok(run)
     }
 
-    fn reopened(tuner: &mut Tuner, checkpoint: &Path, fingerprint: &str) -> Result<Self, HeadError> {
+    fn reopened(course: &mut dyn Course, checkpoint: &Path, schedule: &Schedule) -> Result<Self, HeadError> {
+        let Schedule { fingerprint, advice, .. } = schedule;
         let other = |found: String| {
-            let expected = "a run with these pictures and options (another needs another --output)";
-            HeadError::unfit(checkpoint, expected, found)
+            HeadError::unfit(checkpoint, format!("a run with these pictures and options ({advice})"), found)
         };
-        let value = tuner.resume(checkpoint).map_err(|error| match error {
+        let value = course.resume(checkpoint).map_err(|error| match error {
             ModelError::Malformed { .. } => {
                 HeadError::unfit(checkpoint, "a checkpoint (delete it to begin anew)", error.to_string())
             }
@@ -79,30 +128,26 @@ impl Run {
             error => other(error.to_string()),
         })?;
         let run: Self = serde_json::from_value(value).map_err(|error| other(error.to_string()))?;
-        if run.fingerprint == fingerprint { Ok(run) } else { Err(other("another".to_owned())) }
+        if run.fingerprint == *fingerprint { Ok(run) } else { Err(other("another".to_owned())) }
     }
 
-    /// Trains until the epochs of `plan` are over or none has been better for too long, and returns the run. Every epoch is written to disk
-    /// before the next begins.
-    pub(super) fn train(
+    fn train(
         mut self,
-        tuner: &mut Tuner,
-        album: &Album,
-        plan: &TuningPlan,
+        course: &mut dyn Course,
+        schedule: &Schedule,
         watch: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, HeadError> {
-        let folder = &plan.pictures.output;
-        while self.done() < plan.epochs && self.done() - self.best() < plan.patience {
+        while self.done() < schedule.epochs && self.done() - self.best() < schedule.patience {
             let started = Instant::now();
             let epoch = self.done() + 1;
-            let loss = pass(tuner, album, (plan, epoch), watch)?;
-            let validation = score(tuner, &album.validation)?;
+            let loss = course.pass(epoch, watch)?;
+            let validation = course.score(watch)?;
             self.history.push(Epoch { epoch, loss, validation, seconds: started.elapsed().as_secs_f64() });
             if self.best() == epoch {
-                self.save(tuner, &folder.join(BEST))?;
+                self.save(course, &schedule.best)?;
             }
-            self.save(tuner, &folder.join(super::CHECKPOINT))?;
-            watch(Progress::Epoch(&self.history[epoch]));
+            self.save(course, &schedule.last)?;
+            watch(course.over(&self.history[epoch]));
         }
         Ok(self)
     }
@@ -118,68 +163,25 @@ impl Run {
         losses.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(epoch, _)| epoch)
     }
 
-    fn save(&self, tuner: &Tuner, path: &Path) -> Result<(), ModelError> {
+    fn save(&self, course: &dyn Course, path: &Path) -> Result<(), ModelError> {
         let run = serde_json::to_value(self).expect("a run holds plain data");
-        tuner.save(path, &run)
+        course.save(path, &run)
     }
 }
 
-fn score(tuner: &mut Tuner, pages: &Pages) -> Result<Score, ModelError> {
-    tuner.score(&pages.pictures, &pages.labels)
+/// Returns the mean of the last losses, which is shown.
+pub(super) fn shown(losses: &[f64]) -> f64 {
+    mean(&losses[losses.len().saturating_sub(SHOWN_STEPS)..])
 }
 
-/// Returns the mean loss of one pass. Its chance depends on seed and epoch alone, so that a resumed run is the same run.
-fn pass(
-    tuner: &mut Tuner,
-    album: &Album,
-    (plan, epoch): (&TuningPlan, usize),
-    watch: &mut dyn FnMut(Progress<'_>),
-) -> Result<f64, HeadError> {
-    let mut random = Rng::with_seed(plan.pictures.seed.wrapping_mul(1 << 20) ^ epoch as u64);
-    let steps = album.steps_per_epoch();
-    let order = order(&album.train.labels, album.draws(), &mut random);
-    let mut losses: Vec<f64> = Vec::with_capacity(steps);
-    for batch in order.chunks(order.len().div_ceil(steps)) {
-        let view = |&index: &usize| augmented(&album.train.pictures[index], album.input_px, &mut random);
-        let views: Vec<RgbImage> = batch.iter().map(view).collect();
-        let labels: Vec<usize> = batch.iter().map(|&index| album.train.labels[index]).collect();
-        losses.push(f64::from(tuner.step(&views, &labels)?));
-        let shown = &losses[losses.len().saturating_sub(SHOWN_STEPS)..];
-        watch(Progress::Training(tuner.steps(), steps * plan.epochs, mean(shown)));
-    }
-    Ok(mean(&losses))
-}
-
-fn mean(values: &[f64]) -> f64 {
+/// Returns the mean; 0 of nothing.
+pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Returns `draws` pictures by index in the order of an epoch, as many of each class: classes with fewer pictures show them more often.
-fn order(labels: &[usize], draws: usize, random: &mut Rng) -> Vec<usize> {
-    let classes = labels.iter().max().map_or(0, |most| most + 1);
-    let mut order = Vec::with_capacity(draws);
-    for class in 0..classes {
-        let mut members: Vec<usize> = (0..labels.len()).filter(|&index| labels[index] == class).collect();
-        random.shuffle(&mut members);
-        order.extend(members.into_iter().cycle().take(draws / classes));
-    }
-    random.shuffle(&mut order);
-    order
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_epoch_shows_as_many_pictures_of_each_class() {
-        let labels = [0, 0, 0, 0, 0, 0, 1, 1, 2];
-        let order = order(&labels, 9, &mut Rng::with_seed(1));
-        let of = |class: usize| order.iter().filter(|&&index| labels[index] == class).count();
-        assert_eq!([of(0), of(1), of(2)], [3, 3, 3]);
-        assert_eq!(order.iter().filter(|&&index| index == 8).count(), 3, "the only one of its class");
-        assert_ne!(order, super::order(&labels, 9, &mut Rng::with_seed(2)));
-    }
 
     #[test]
     fn the_best_epoch_is_the_first_with_the_least_loss() {

@@ -5,17 +5,19 @@ use fastrand::Rng;
 use image::RgbImage;
 use models::{
     EncoderConfig, Eyes, Sight,
-    domain::{Domain, Lessons},
+    domain::{Domain, Label, Lessons},
     head::LossPoint,
+    ort_engine::SessionConfig,
     tuning::{Tuner, augmented, shrunk},
 };
 
 use super::{
-    DOMAIN_FILE, Progress, SCHEMA, Training, TuningPlan, Workshop,
-    album::{id, with_margin},
+    DOMAIN_FILE, Progress, SCHEMA, Speech, Training, TuningPlan, Workshop,
+    album::{Album, id, with_margin},
     card::Card,
     epochs::Run,
     is_good, label,
+    speech::{self, Exam, Taught},
 };
 use crate::head::{
     ConfusionChart, Gathered, HeadError, Learned, LossChart, Part, Picture, in_picture, rendered, write_texts,
@@ -28,38 +30,78 @@ const SCORED: usize = 112;
 /// Fewer pictures have too few views for that.
 pub(super) const LEAST_PICTURES: usize = SCORED / (VIEWS[1] + 1);
 
-/// Writes the domain with its numbers, card and charts, the domain last: where it is, all is.
-pub(super) fn graduate(
-    plan: &TuningPlan,
-    gathered: &Gathered,
-    (tuner, run): (&Tuner, Run),
-    (workshop, published_sha256): (Workshop<'_>, String),
-    watch: &mut dyn FnMut(Progress<'_>),
-) -> Result<Training, HeadError> {
-    let tuned = tuner.tuned()?;
-    let resolution_px = plan.pictures.resolution_px;
-    let mut eyes = tuned.eyes(workshop.engine, EncoderConfig { resolution_px, ..EncoderConfig::default() })?;
-    let views = describe(&mut eyes, gathered, plan.pictures.seed, watch)?;
-    watch(Progress::Fitting);
-    let learned = Learned::of(&plan.pictures, &gathered.parts, &gathered.labels, &views)?;
-    let pictures = &gathered.parts.pictures;
-    let classes: Vec<usize> = pictures.iter().map(|(picture, _)| gathered.class_of(picture)).collect();
-    let labels = gathered.labels.iter().map(|class| label(plan, class)).collect();
-    let lessons = Lessons {
-        name: plan.subject.clone(),
-        labels,
-        resolution_px,
-        tuned,
-        fit: &learned.fit,
-        views: &views,
-        classes: &classes,
-        learned_from: pictures.iter().map(|(_, digest)| *digest).collect(),
-    };
-    let domain = Domain::learned(lessons)?;
-    let origin = (workshop.device.name(), published_sha256);
-    let training = training(plan, gathered, (tuner, run), origin, (&domain, &learned));
-    write(plan, &domain, &training)?;
-    Ok(training)
+/// What is known when the eyes have learned.
+pub(super) struct Graduation<'a> {
+    pub(super) plan: &'a TuningPlan,
+    pub(super) gathered: &'a Gathered,
+    pub(super) album: &'a Album,
+    pub(super) workshop: Workshop<'a>,
+    /// See [`super::fingerprint`].
+    pub(super) fingerprint: String,
+}
+
+impl Graduation<'_> {
+    /// Writes the domain with its numbers, card and charts, the domain last: where it is, all is.
+    pub(super) fn graduate(
+        &self,
+        (tuner, run): (&Tuner, Run),
+        published_sha256: String,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Training, HeadError> {
+        let (plan, gathered) = (self.plan, self.gathered);
+        let resolution_px = plan.pictures.resolution_px;
+        let tuned = tuner.tuned()?;
+        let mut eyes = tuned.eyes(self.workshop.engine, EncoderConfig { resolution_px, ..EncoderConfig::default() })?;
+        let views = describe(&mut eyes, gathered, plan.pictures.seed, watch)?;
+        watch(Progress::Fitting);
+        let learned = Learned::of(&plan.pictures, &gathered.parts, &gathered.labels, &views)?;
+        let taught = self.taught(&mut eyes, watch)?;
+        let pictures = &gathered.parts.pictures;
+        let classes: Vec<usize> = pictures.iter().map(|(picture, _)| gathered.class_of(picture)).collect();
+        let lessons = Lessons {
+            name: plan.subject.clone(),
+            labels: self.labels(),
+            resolution_px,
+            tuned,
+            fit: &learned.fit,
+            views: &views,
+            classes: &classes,
+            tongue: taught.as_ref().map(|taught| taught.tongue.clone()),
+            learned_from: pictures.iter().map(|(_, digest)| *digest).collect(),
+        };
+        let domain = Domain::learned(lessons)?;
+        let speech = taught.map(|taught| self.examined(taught, &domain, watch)).transpose()?;
+        let origin = (self.workshop.device.name(), published_sha256);
+        let training = Training { speech, ..training(plan, gathered, (tuner, run), origin, (&domain, &learned)) };
+        write(plan, &domain, &training)?;
+        Ok(training)
+    }
+
+    /// Teaches the language model to look by `eyes`, where it is to.
+    fn taught(&self, eyes: &mut Eyes, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Option<Taught>, HeadError> {
+        let Some(speech) = &self.plan.speech else { return Ok(None) };
+        let labels = self.labels();
+        speech::teach(self.plan, speech, (eyes, self.album, &labels), (self.workshop, &self.fingerprint), watch)
+            .map(Some)
+    }
+
+    /// Asks the language model about the validation part.
+    fn examined(
+        &self,
+        taught: Taught,
+        domain: &Domain,
+        watch: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Speech, HeadError> {
+        let Workshop { engine, published, .. } = self.workshop;
+        let mut eyes = domain.eyes(engine, published, SessionConfig::default())?;
+        let language = taught.language.clone();
+        let exam = Exam::of((domain, &mut eyes), (&language, &self.album.validation), watch)?;
+        Ok(Speech::of(taught, exam))
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        self.gathered.labels.iter().map(|class| label(self.plan, class)).collect()
+    }
 }
 
 /// Returns what the eyes see of all pictures, by view: of each picture one description, first as it is.
@@ -127,6 +169,7 @@ fn training(
         strength: learned.fit.strength(),
         temperature: learned.fit.temperature(),
         validation: learned.measured(&gathered.labels),
+        speech: None,
         left_out: gathered.parts.left_out.clone(),
         n_test_unused: gathered.n_test,
     }

@@ -33,6 +33,12 @@ impl Looked {
         self.found.spoken?.named
     }
 
+    /// Returns whether the language model says what the head says, in the same words.
+    pub(super) fn is_agreed(&self, labels: &[Label]) -> bool {
+        let best = &labels[self.found.opinion.best()];
+        self.named().is_some_and(|named| labels[named].reads_as(best))
+    }
+
     fn classified(&self) -> Classified {
         Classified { truth: self.truth, probabilities: self.found.opinion.probabilities.clone() }
     }
@@ -85,7 +91,7 @@ impl Findings<'_> {
                 beside: Some(Beside {
                     label: labels[looked.truth].clone(),
                     named: looked.named().map(|named| labels[named].clone()),
-                    is_agreed: spoken.map(|spoken| spoken.named == Some(said)),
+                    is_agreed: spoken.map(|_| looked.is_agreed(self.domain.labels())),
                     familiarity: opinion.familiarity,
                     strangeness: opinion.strangeness,
                     is_refused: self.is_refused(opinion),
@@ -148,7 +154,7 @@ impl Findings<'_> {
         let refused = self.looked.iter().filter(|one| self.is_refused(&one.found.opinion)).count();
         let refused = Tile { name: "Refused", value: refused, beside: format!("of {n_images} of its own") };
         let agreed = summary.language_model.map(|_| {
-            let agreed = self.looked.iter().filter(|one| one.named() == Some(one.found.opinion.best())).count();
+            let agreed = self.looked.iter().filter(|one| one.is_agreed(self.domain.labels())).count();
             Tile {
                 name: "Agreed",
                 value: agreed,

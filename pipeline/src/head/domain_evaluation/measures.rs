@@ -52,8 +52,9 @@ pub struct SpokenMeasures {
 impl SpokenMeasures {
     /// Returns the measures of pictures at which the language model looked, which answers `blank` about a grey one; `None` without any.
     pub(super) fn of(labels: &[Label], looked: &[Looked], blank: Option<usize>) -> Option<Self> {
-        let is_right = |one: &Looked| one.named() == Some(one.truth);
-        let agrees = |one: &&Looked| one.named() == Some(one.found.opinion.best());
+        let reads_as = |named: Option<usize>, label: usize| named.is_some_and(|it| labels[it].reads_as(&labels[label]));
+        let is_right = |one: &Looked| reads_as(one.named(), one.truth);
+        let agrees = |one: &&Looked| one.is_agreed(labels);
         let good = looked.iter().filter(|one| labels[one.truth].is_good());
         Some(Self {
             accuracy: Share::of(looked.iter().map(is_right))?,
@@ -61,7 +62,8 @@ impl SpokenMeasures {
             accuracy_where_agreed: Share::of(looked.iter().filter(agrees).map(is_right)),
             valid_json: Share::of(looked.iter().map(|one| one.named().is_some()))?,
             hallucinated_on_good: Share::of(good.map(|one| one.named().is_some_and(|named| !labels[named].is_good()))),
-            accuracy_blanked: blank.and_then(|blank| Share::of(looked.iter().map(|one| blank == one.truth))),
+            accuracy_blanked: blank
+                .and_then(|blank| Share::of(looked.iter().map(|one| reads_as(Some(blank), one.truth)))),
         })
     }
 }
@@ -183,6 +185,11 @@ pub(super) mod tests {
         let (agreed, made_up) = (found.accuracy_where_agreed.unwrap(), found.hallucinated_on_good.unwrap());
         assert_eq!([(agreed.share, agreed.n), (made_up.share, made_up.n)], [(1.0, 2), (0.5, 2)]);
         assert!(SpokenMeasures::of(&labels, &[], None).is_none());
+
+        let twins = [label("healthy"), label("healthy")];
+        let found = SpokenMeasures::of(&twins, &[looked(1, 1, Some(0)), looked(0, 1, Some(0))], Some(0)).unwrap();
+        let shares = [found.accuracy, found.agreement_with_head, found.accuracy_blanked.unwrap()];
+        assert!(shares.iter().all(|share| share.share > 0.99), "classes of the same words are the same to it");
     }
 
     #[test]
