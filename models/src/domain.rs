@@ -88,6 +88,34 @@ impl Opinion {
     pub fn best(&self) -> usize {
         most_likely(&self.probabilities)
     }
+
+    /// Returns what a person is told, likeliest first: labels of the same words, such as two classes in which nothing is the matter, are one, whose
+    /// probability is the sum of theirs. `labels` are those of the domain.
+    pub fn told(&self, labels: &[Label]) -> Vec<Told> {
+        let mut told: Vec<Told> = Vec::new();
+        for (label, (&probability, words)) in self.probabilities.iter().zip(labels).enumerate() {
+            match told.iter_mut().find(|it| labels[it.label].reads_as(words)) {
+                Some(same) => {
+                    if probability > self.probabilities[same.label] {
+                        same.label = label;
+                    }
+                    same.probability += probability;
+                }
+                None => told.push(Told { label, probability }),
+            }
+        }
+        told.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        told
+    }
+}
+
+/// Labels that have the same words.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Told {
+    /// The likeliest of them, by index.
+    pub label: usize,
+    /// Of all of them together.
+    pub probability: f64,
 }
 
 /// What lets a language model see by the eyes of a domain.

@@ -8,7 +8,7 @@ use std::{
 use cameras::Frame;
 use models::{
     Eyes, Sight,
-    domain::{Domain, Label, Opinion, Precision},
+    domain::{Domain, Label, Opinion, Precision, Told},
     head::{Classifier, most_likely},
 };
 
@@ -88,8 +88,9 @@ impl DomainEyes {
     fn look(&mut self, frame: &Frame) -> Result<(Acquaintance, Seen), StageError> {
         let sight = self.eyes.see(frame)?;
         let opinion = self.domain.judge(&sight.description)?;
-        let diagnosis = diagnosis(&self.domain, &opinion);
-        let place = if diagnosis.is_good { None } else { self.domain.place(&sight, opinion.best()) };
+        let told = opinion.told(self.domain.labels());
+        let diagnosis = diagnosis(&self.domain, &opinion, &told);
+        let place = if diagnosis.is_good { None } else { self.domain.place(&sight, told[0].label) };
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
         Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse, place }))
@@ -188,27 +189,28 @@ impl Diagnose for EveryDomain {
     }
 }
 
-fn diagnosis(domain: &Domain, opinion: &Opinion) -> Diagnosis {
+/// Returns the diagnosis of what is `told`, of one label or more.
+fn diagnosis(domain: &Domain, opinion: &Opinion, told: &[Told]) -> Diagnosis {
     let labels = domain.labels();
-    let best = opinion.best();
+    let Told { label: best, probability } = told[0];
     let Label { subject, finding, knowledge, .. } = &labels[best];
+    let others =
+        told[1..].iter().map(|other| Alternative { name: labels[other.label].text(), probability: other.probability });
     Diagnosis {
         by: domain.name().to_owned(),
         subject: Some(subject.clone()),
         finding: finding.clone(),
         code: knowledge.clone(),
         is_good: labels[best].is_good(),
-        probability: opinion.probabilities[best],
-        alternatives: alternatives(labels.iter().map(Label::text), &opinion.probabilities, best),
+        probability: probability.min(1.0),
+        alternatives: likeliest(others.collect()),
         familiarity: Some(opinion.familiarity),
         language_model: None,
     }
 }
 
-fn alternatives(names: impl Iterator<Item = String>, probabilities: &[f64], best: usize) -> Vec<Alternative> {
-    let others = names.zip(probabilities).enumerate().filter(|(index, _)| *index != best);
-    let mut others: Vec<Alternative> =
-        others.map(|(_, (name, &probability))| Alternative { name, probability }).collect();
+/// Returns the alternatives that are worth to be named, likeliest first.
+fn likeliest(mut others: Vec<Alternative>) -> Vec<Alternative> {
     others.retain(|other| other.probability >= LEAST_PROBABILITY);
     others.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     others.truncate(ALTERNATIVES);
@@ -260,6 +262,8 @@ impl Diagnose for OwnHead {
         let probabilities = self.classifier.probabilities(frame)?;
         let labels = &self.classifier.head().origin().labels;
         let best = most_likely(&probabilities);
+        let others = labels.iter().zip(&probabilities).enumerate().filter(|(index, _)| *index != best);
+        let others = others.map(|(_, (name, &probability))| Alternative { name: name.clone(), probability });
         let diagnosis = Diagnosis {
             by: self.name.clone(),
             subject: None,
@@ -267,7 +271,7 @@ impl Diagnose for OwnHead {
             code: None,
             is_good: self.is_good(&labels[best]),
             probability: probabilities[best],
-            alternatives: alternatives(labels.iter().cloned(), &probabilities, best),
+            alternatives: likeliest(others.collect()),
             familiarity: None,
             language_model: None,
         };

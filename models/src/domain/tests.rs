@@ -263,6 +263,22 @@ fn narrow_connector() -> String {
 }
 
 #[test]
+fn labels_of_the_same_words_are_told_as_one() {
+    let label = |id: &str, finding: &str| Label {
+        id: id.to_owned(),
+        task: "cotton".to_owned(),
+        subject: "cotton".to_owned(),
+        finding: finding.to_owned(),
+        knowledge: None,
+    };
+    let labels = [label("leaf", GOOD), label("sick", "diseased"), label("plant", GOOD)];
+    let opinion = Opinion { probabilities: vec![0.25, 0.4, 0.35], strangeness: 1.0, familiarity: 0.5 };
+    let told = opinion.told(&labels);
+    assert_eq!((opinion.best(), told.iter().map(|it| it.label).collect::<Vec<_>>()), (1, vec![2, 1]));
+    assert!((told[0].probability - 0.6).abs() < 1e-9 && (told[1].probability - 0.4).abs() < 1e-9, "{told:?}");
+}
+
+#[test]
 fn what_lets_the_language_model_look_survives_being_written() {
     let domain = Domain::find("crops").unwrap();
     let read = Domain::from_bytes(&file::serialized(&domain), Path::new("copy")).unwrap();

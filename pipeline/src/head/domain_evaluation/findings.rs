@@ -35,8 +35,13 @@ impl Looked {
 
     /// Returns whether the language model says what the head says, in the same words.
     pub(super) fn is_agreed(&self, labels: &[Label]) -> bool {
-        let best = &labels[self.found.opinion.best()];
+        let best = &labels[self.told(labels)];
         self.named().is_some_and(|named| labels[named].reads_as(best))
+    }
+
+    /// Returns the label whose words a report would tell.
+    pub(super) fn told(&self, labels: &[Label]) -> usize {
+        self.found.opinion.told(labels)[0].label
     }
 
     fn classified(&self) -> Classified {

@@ -18,7 +18,7 @@ pub struct JudgementMeasures {
 impl JudgementMeasures {
     /// Returns the measures; `None` without pictures of both kinds.
     pub(super) fn of(labels: &[Label], looked: &[Looked]) -> Option<Self> {
-        let says_good = |one: &Looked| labels[one.found.opinion.best()].is_good();
+        let says_good = |one: &Looked| labels[one.told(labels)].is_good();
         let (good, bad): (Vec<_>, Vec<_>) = looked.iter().partition(|one| labels[one.truth].is_good());
         Some(Self {
             accuracy: Share::of(looked.iter().map(|one| says_good(one) == labels[one.truth].is_good()))?,
