@@ -7,6 +7,7 @@
 #[cfg(feature = "burn")]
 mod burn;
 mod pupil;
+mod start;
 mod survey;
 mod tongue;
 mod words;
@@ -19,10 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     CELL_DIM, FeatureMap, ModelError,
     burn_engine::BurnDevice,
-    decoder::{Adapter, DecoderConfig, DecoderWeights},
+    decoder::{DecoderConfig, DecoderWeights},
     domain::Label,
     gguf::Gguf,
-    product::Matrix,
     tokenizer::{TURN_END, TextTokenizer},
     tuning::{
         checkpoint::{self, Kept},
@@ -134,45 +134,8 @@ impl VisualTuner {
             config,
         };
         tuner.start_updates();
-        let norm = mean_norm(&weights.embedding.to_f32(), tuner.config.hidden);
-        let start = survey.connector((&tuner.directions(labels)?, norm), (&tuner.mean, &tuner.deviation))?;
-        tuner.pupil.set(CONNECTOR_WEIGHT, &start.weights.transposed());
-        tuner.pupil.set(CONNECTOR_BIAS, &Matrix::new(start.bias, tuner.config.hidden));
+        tuner.start_connector(survey, labels, &weights)?;
         Ok(tuner)
-    }
-
-    /// Sets updates that add nothing yet, and whose first factors are random.
-    fn start_updates(&mut self) {
-        let mut random = Rng::with_seed(self.options.seed);
-        for layer in 0..self.config.layers {
-            for (name, (inputs, outputs)) in parts(layer).into_iter().zip(Adapter::sizes(&self.config)) {
-                // Uniform numbers of deviation 1 / sqrt(inputs).
-                let limit = (3.0 / inputs as f32).sqrt();
-                let down = (0..inputs * RANK).map(|_| (2.0 * random.f32() - 1.0) * limit).collect();
-                self.pupil.set(&format!("{name}.down"), &Matrix::new(down, RANK));
-                self.pupil.set(&format!("{name}.up"), &Matrix::zeros(RANK, outputs));
-            }
-        }
-    }
-
-    /// Returns `[labels, hidden]`: the mean embeddings of the words of subject and of finding, each less that of all labels, added.
-    fn directions(&self, labels: &[Label]) -> Result<Matrix, ModelError> {
-        let hidden = self.config.hidden;
-        let mut sums = Matrix::zeros(labels.len(), hidden);
-        for part in [|label: &Label| label.subject.clone(), |label: &Label| label.finding.clone()] {
-            let means = labels.iter().map(|label| Ok(self.embedded(&self.words.ids(&part(label))?)?.means()));
-            let means = Matrix::new(means.collect::<Result<Vec<_>, ModelError>>()?.concat(), hidden);
-            let centre = means.means();
-            for (row, mean) in means.iter().enumerate() {
-                let sum = sums.row_mut(row).iter_mut().zip(mean).zip(&centre);
-                sum.for_each(|((sum, value), centre)| *sum += value - centre);
-            }
-        }
-        Ok(sums)
-    }
-
-    fn embedded(&self, ids: &[u32]) -> Result<Matrix, ModelError> {
-        Ok(Matrix::new(self.pupil.embedded(ids)?, self.config.hidden))
     }
 
     /// Returns how the language model is taught.
@@ -290,12 +253,6 @@ fn kept(count: usize, ratio: f64, random: &mut Rng) -> Vec<usize> {
         cells.sort_unstable();
     }
     cells
-}
-
-/// Returns the mean length of rows.
-fn mean_norm(values: &[f32], cols: usize) -> f32 {
-    let norms = values.chunks_exact(cols).map(|row| row.iter().map(|value| value * value).sum::<f32>().sqrt());
-    (norms.map(f64::from).sum::<f64>() / (values.len() / cols).max(1) as f64) as f32
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Trained eyes as a part of the pipeline: those of a domain, and a user's own head.
 
+mod own_head;
+
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cameras::Frame;
 use models::{
     Eyes, Sight,
-    domain::{Domain, Label, Opinion, Precision, Told},
-    head::{Classifier, most_likely},
+    domain::{Domain, Label, Opinion, Told},
 };
 
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
     report::{Alternative, Diagnosis, ModelUse},
     stage::{Diagnose, Seen, StageError},
 };
+
+pub use own_head::OwnHead;
 
 /// Alternatives that a report lists.
 const ALTERNATIVES: usize = 2;
@@ -215,68 +218,6 @@ fn likeliest(mut others: Vec<Alternative>) -> Vec<Alternative> {
     others.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     others.truncate(ALTERNATIVES);
     others
-}
-
-/// A head of a user's own classes.
-#[derive(Debug)]
-pub struct OwnHead {
-    name: String,
-    sha256: String,
-    classifier: Classifier,
-    good: Vec<String>,
-    encoder: ModelUse,
-}
-
-impl OwnHead {
-    /// Returns the head in `folder` whose file has this SHA-256, on the features of `encoder`. Nothing is the matter in classes of the names
-    /// `good`.
-    pub fn new(
-        folder: &Path,
-        sha256: String,
-        (classifier, encoder): (Classifier, ModelUse),
-        good: Vec<String>,
-    ) -> Self {
-        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        Self { name, sha256, classifier, good, encoder }
-    }
-
-    fn is_good(&self, class: &str) -> bool {
-        is_named(&self.good, class)
-    }
-}
-
-impl Diagnose for OwnHead {
-    fn judges(&self) -> bool {
-        self.classifier.head().origin().labels.iter().any(|class| self.is_good(class))
-    }
-
-    fn speaks(&self) -> bool {
-        false
-    }
-
-    fn models(&self) -> Vec<ModelUse> {
-        vec![self.encoder.clone(), head_use(&self.name, &self.sha256, Precision::F32.name())]
-    }
-
-    fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
-        let probabilities = self.classifier.probabilities(frame)?;
-        let labels = &self.classifier.head().origin().labels;
-        let best = most_likely(&probabilities);
-        let others = labels.iter().zip(&probabilities).enumerate().filter(|(index, _)| *index != best);
-        let others = others.map(|(_, (name, &probability))| Alternative { name: name.clone(), probability });
-        let diagnosis = Diagnosis {
-            by: self.name.clone(),
-            subject: None,
-            finding: labels[best].clone(),
-            code: None,
-            is_good: self.is_good(&labels[best]),
-            probability: probabilities[best],
-            alternatives: likeliest(others.collect()),
-            familiarity: None,
-            language_model: None,
-        };
-        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None })
-    }
 }
 
 fn head_use(name: &str, sha256: &str, precision: &str) -> ModelUse {

@@ -6,6 +6,8 @@ use crate::{
     tuning::FEATURE_DIM,
 };
 
+use super::start::mean_norm;
+
 /// Factor of the squared weights of the probe that the connector starts from.
 const PROBE_PENALTY: f64 = 1e-2;
 /// Added to the deviation of a cell's value: one that hardly moves must not be blown up.
@@ -74,7 +76,7 @@ impl Survey {
         for row in 0..evidence.rows() {
             evidence.row_mut(row).iter_mut().zip(&centre).for_each(|(value, centre)| *value -= centre);
         }
-        let factor = norm / super::mean_norm(evidence.times(directions).values(), directions.cols()).max(f32::EPSILON);
+        let factor = norm / mean_norm(evidence.times(directions).values(), directions.cols()).max(f32::EPSILON);
         let mut by_cell = directions.transposed().times(&by_cell(&probe.weights));
         let shift: Vec<f32> = probe.bias.iter().zip(&centre).map(|(bias, centre)| bias - centre).collect();
         let shift = Matrix::new(shift, directions.rows()).times(directions);

@@ -5,8 +5,9 @@ use crate::{
     bundle::{Bundle, Role},
     burn_engine::BurnBackend,
     cache::Cache,
-    decoder::{DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
+    decoder::{Adapter, DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
     encoder::Connector,
+    product::Matrix,
 };
 
 const PICTURES: usize = 4;
