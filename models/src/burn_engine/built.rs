@@ -88,7 +88,7 @@ impl BurnDevice {
         model: (&DecoderWeights<'_>, DecoderConfig),
         capacity: usize,
     ) -> Result<Box<dyn Pupil>, ModelError> {
-        Ok(Box::new(BurnPupil::new(&self.device, model, capacity)?))
+        Ok(Box::new(BurnPupil::new((&self.device, self.is_gpu), model, capacity)?))
     }
 
     /// Returns the decoder of a model. Every core works on it, whatever `options` say.

@@ -1,5 +1,7 @@
 //! The language model that is taught, on burn.
 
+use std::{num::NonZero, panic::resume_unwind, thread};
+
 use burn_tensor::{DType, Device, Int, Tensor, TensorData, activation};
 
 use crate::{
@@ -22,12 +24,15 @@ const LONGEST_GRADIENT: f32 = 1.0;
 /// Tokens that are read together, of several lessons where they are short: weights are then packed for the processor's caches less often. Each
 /// leaves some two megabytes to be differentiated, beside what attention keeps of each lesson.
 const GROUP_TOKENS: usize = 700;
+/// Tokens of one batch that are differentiated at once, by several threads.
+const TOKENS_AT_ONCE: usize = 1400;
 
 /// The decoder in 32-bit floats, and what is trained for it.
 #[derive(Debug)]
 pub(crate) struct BurnPupil {
     device: Device,
     decoder: BurnDecoder,
+    is_gpu: bool,
     layers: usize,
     hidden: usize,
     parameters: Parameters,
@@ -39,14 +44,21 @@ impl BurnPupil {
     /// # Errors
     /// As [`BurnDecoder::new`].
     pub(crate) fn new(
-        device: &Device,
+        (device, is_gpu): (&Device, bool),
         (weights, config): (&DecoderWeights<'_>, DecoderConfig),
         capacity: usize,
     ) -> Result<Self, ModelError> {
         let (layers, hidden) = (config.layers, config.hidden);
         let options = DecoderOptions { capacity, ..DecoderOptions::default() };
         let decoder = BurnDecoder::new(device, (weights, config), options)?;
-        Ok(Self { device: device.clone(), decoder, layers, hidden, parameters: Parameters::new(device, WEIGHT_DECAY) })
+        Ok(Self {
+            device: device.clone(),
+            is_gpu,
+            decoder,
+            layers,
+            hidden,
+            parameters: Parameters::new(device, WEIGHT_DECAY),
+        })
     }
 
     fn rows(&self, ids: &[u32]) -> Result<Tensor<2>, ModelError> {
@@ -81,6 +93,37 @@ impl BurnPupil {
         log_probabilities.gather(1, ids)
     }
 
+    /// Returns gradients and loss of parts of a batch, each computed by a thread of its own: most of the time goes into small operations that
+    /// burn computes on one core.
+    fn differentiated(&self, lessons: &[Lesson]) -> Vec<Result<(Tensors, f32), ModelError>> {
+        let count = lessons.len();
+        thread::scope(|scope| {
+            let parts = lessons.chunks(count.div_ceil(self.parts_at_once(lessons)));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || self.differentiate(part, count))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
+    /// Returns into how many parts a batch is divided, so that memory holds what they leave to be differentiated. A GPU computes one at a time.
+    fn parts_at_once(&self, lessons: &[Lesson]) -> usize {
+        let longest = lessons.iter().map(|lesson| lesson.positions.len()).max().unwrap_or_default();
+        let fitting = TOKENS_AT_ONCE / longest.max(1);
+        if self.is_gpu { 1 } else { fitting.min(thread::available_parallelism().map_or(1, NonZero::get)).max(1) }
+    }
+
+    /// Returns gradients and loss of some of the `count` lessons of a batch.
+    fn differentiate(&self, lessons: &[Lesson], count: usize) -> Result<(Tensors, f32), ModelError> {
+        let (mut sums, mut total) = (Tensors::new(), 0.0);
+        for group in groups(lessons) {
+            let leaves = self.parameters.leaves();
+            let answers = self.of_answers(self.log_probabilities(group, &leaves)?, group);
+            let loss = -answers.sum() / count as f32;
+            add(&mut sums, gradients(&loss, &leaves));
+            total += read(loss.without_autodiff(), "a step of training")?[0];
+        }
+        Ok((sums, total))
+    }
+
     fn updates(&self, tensors: &Tensors) -> Vec<BlockUpdates> {
         let part = |name: &str| tensors[name].clone();
         let update = |name: &str| Update { down: part(&format!("{name}.down")), up: part(&format!("{name}.up")) };
@@ -102,19 +145,14 @@ impl Pupil for BurnPupil {
     }
 
     fn step(&mut self, lessons: &[Lesson], rates: Rates) -> Result<f32, ModelError> {
-        let (mut sums, mut total) = (Tensors::new(), 0.0);
-        for group in groups(lessons) {
-            let leaves = self.parameters.leaves();
-            let answers = self.of_answers(self.log_probabilities(group, &leaves)?, group);
-            let loss = -answers.sum() / lessons.len() as f32;
-            for (name, gradient) in gradients(&loss, &leaves) {
-                let sum = sums.remove(&name).map_or_else(|| gradient.clone(), |sum| sum + gradient.clone());
-                sums.insert(name, sum);
-            }
-            total += read(loss.without_autodiff(), "a step of training")?[0];
-        }
-        if sums.is_empty() {
+        if lessons.is_empty() {
             return Err(ModelError::mismatch("pictures of a step", "1 or more", 0));
+        }
+        let (mut sums, mut total) = (Tensors::new(), 0.0);
+        for part in self.differentiated(lessons) {
+            let (gradients, loss) = part?;
+            add(&mut sums, gradients);
+            total += loss;
         }
         let stride = Stride { longest_gradient: LONGEST_GRADIENT, average_decay: rates.average_decay };
         self.parameters.step(&sums, stride, |name| match name {
@@ -143,6 +181,17 @@ impl Pupil for BurnPupil {
 
     fn restore(&mut self, state: State, steps: usize) -> Result<(), ModelError> {
         self.parameters.restore(state, steps)
+    }
+}
+
+/// Adds gradients to `sums`.
+fn add(sums: &mut Tensors, gradients: Tensors) {
+    for (name, gradient) in gradients {
+        let sum = match sums.remove(&name) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        sums.insert(name, sum);
     }
 }
 
