@@ -138,11 +138,6 @@ impl VisualTuner {
         Ok(tuner)
     }
 
-    /// Returns how the language model is taught.
-    pub const fn options(&self) -> VisualTuningOptions {
-        self.options
-    }
-
     /// Returns how many steps have been taken.
     pub const fn steps(&self) -> usize {
         self.steps
@@ -237,11 +232,6 @@ impl VisualTuner {
         self.steps = kept.steps;
         Ok(kept.run)
     }
-}
-
-/// Returns the names of a layer's updates, in the order of [`Adapter::sizes`].
-fn parts(layer: usize) -> [String; 2] {
-    ["qkv", "output"].map(|part| format!("layers.{layer}.{part}"))
 }
 
 /// Returns a share of `count` cells by index, ascending, one at least.

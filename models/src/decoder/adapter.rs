@@ -21,6 +21,16 @@ pub struct LayerAdapter {
     pub attention_output: LowRank,
 }
 
+impl LayerAdapter {
+    /// What the names of all updates start with.
+    pub(crate) const PREFIX: &str = "layers.";
+
+    /// Returns what the updates of a layer are called in files, in the order of [`Adapter::sizes`].
+    pub(crate) fn names(layer: usize) -> [String; 2] {
+        ["qkv", "output"].map(|part| format!("{}{layer}.{part}", Self::PREFIX))
+    }
+}
+
 impl Adapter {
     /// Returns inputs and outputs of the two updates of a layer.
     pub(crate) fn sizes(config: &DecoderConfig) -> [(usize, usize); 2] {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ModelError,
     decoder::{Adapter, LayerAdapter, LowRank},
-    encoder::{DESCRIPTION_DIM, Folded, check_resolution},
+    encoder::{DESCRIPTION_DIM, check_resolution},
     hash::sha256,
     head::{Linear, TEMPERATURES},
     product::Matrix,
@@ -18,13 +18,11 @@ use crate::{
 use super::{
     Domain, Label, Novelty, Precision, Retina, Tongue,
     novelty::Gaussian,
-    retina::{self, CONNECTOR, EYES},
+    retina::{self, CONNECTOR},
 };
 
 /// Names the format; the number changes when old files can no longer be read, or eyes see otherwise.
 const SCHEMA: &str = "loupe.domain/1";
-/// What the names of the adapter's tensors start with.
-const LAYERS: &str = "layers.";
 /// Of query, key and value, and of attention's output: a factor down and one up.
 const TENSORS_PER_LAYER: usize = 4;
 
@@ -76,7 +74,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     })
 }
 
-/// Returns the header and the tensors of a domain in floats.
+/// Returns the header and the tensors of a domain.
 fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
     let header = Header {
         schema: SCHEMA.to_owned(),
@@ -85,7 +83,7 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         resolution_px: domain.resolution_px,
         temperature: domain.temperature,
         labels: domain.labels.clone(),
-        precision: Precision::F32,
+        precision: domain.precision(),
     };
     let Gaussian { scale, mean, directions, variances, rest_variance } = domain.novelty.gaussian();
     let vector = |name: &str, values: &[f32]| Tensor::vector(name.to_owned(), values);
@@ -100,22 +98,17 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         vector("novelty.scores", domain.novelty.scores()),
         Tensor::byte_rows("learned_from".to_owned(), &domain.learned_from),
     ];
-    if let Retina::Floats(weights) = &domain.retina {
-        for (name, Folded { weight, bias }) in weights {
-            let parts = [("weight", weight), ("bias", bias)];
-            tensors.extend(parts.map(|(part, values)| vector(&format!("{EYES}{name}.{part}"), values)));
-        }
-    }
+    tensors.extend(domain.retina.tensors());
     tensors.extend(domain.tongue.iter().flat_map(spoken));
     (header, tensors)
 }
 
-/// Returns the tensors of the connector, in floats, and of the updates.
+/// Returns the tensors of the connector and of the updates.
 fn spoken(Tongue { connector, adapter }: &Tongue) -> Vec<Tensor> {
     let mut tensors = retina::connector_tensors(connector);
     for (index, layer) in adapter.layers.iter().enumerate() {
-        for (part, update) in [("qkv", &layer.query_key_value), ("output", &layer.attention_output)] {
-            let name = |factor: &str| format!("{LAYERS}{index}.{part}.{factor}");
+        for (part, update) in LayerAdapter::names(index).iter().zip([&layer.query_key_value, &layer.attention_output]) {
+            let name = |factor: &str| format!("{part}.{factor}");
             let (inputs, outputs) = update.sizes();
             tensors.push(Tensor::matrix(name("down"), &Matrix::new(update.down().to_vec(), inputs)));
             tensors.push(Tensor::matrix(name("up"), &Matrix::new(update.up().to_vec(), outputs).transposed()));
@@ -124,13 +117,13 @@ fn spoken(Tongue { connector, adapter }: &Tongue) -> Vec<Tensor> {
     tensors
 }
 
-/// Returns the file of a domain in floats.
+/// Returns the file of a domain.
 pub(super) fn serialized(domain: &Domain) -> Vec<u8> {
     let (header, tensors) = contents(domain);
     tensor_file::serialized(&header, &tensors)
 }
 
-/// Writes the file of a domain in floats.
+/// Writes the file of a domain.
 pub(super) fn save(domain: &Domain, path: &Path) -> Result<(), ModelError> {
     let (header, tensors) = contents(domain);
     tensor_file::save(path, &header, &tensors)
@@ -190,14 +183,15 @@ fn tongue(tensors: &SafeTensors<'_>, precision: Precision) -> Result<Tongue, Fau
 /// Returns the updates of all layers that are there, without a gap; how many there must be and how wide they are is for the decoder to
 /// say.
 fn adapter(tensors: &SafeTensors<'_>, hidden: usize) -> Result<Adapter, Fault> {
-    let count = tensors.names().iter().filter(|name| name.starts_with(LAYERS)).count();
+    let count = tensors.names().iter().filter(|name| name.starts_with(LayerAdapter::PREFIX)).count();
     if count == 0 || !count.is_multiple_of(TENSORS_PER_LAYER) {
-        return Err(fault(format!("{TENSORS_PER_LAYER} tensors {LAYERS}* for each layer"), count));
+        return Err(fault(format!("{TENSORS_PER_LAYER} tensors {}* for each layer", LayerAdapter::PREFIX), count));
     }
     let layers = (0..count / TENSORS_PER_LAYER).map(|layer| {
+        let [qkv, output] = LayerAdapter::names(layer);
         Ok(LayerAdapter {
-            query_key_value: low_rank(tensors, &format!("{LAYERS}{layer}.qkv"), hidden)?,
-            attention_output: low_rank(tensors, &format!("{LAYERS}{layer}.output"), hidden)?,
+            query_key_value: low_rank(tensors, &qkv, hidden)?,
+            attention_output: low_rank(tensors, &output, hidden)?,
         })
     });
     Ok(Adapter { layers: layers.collect::<Result<_, Fault>>()? })

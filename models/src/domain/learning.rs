@@ -64,7 +64,7 @@ impl Domain {
         Ok(domain)
     }
 
-    /// Writes the domain, which must be in floats, to `path`: to a file beside it first, so that a domain in use is never half written.
+    /// Writes the domain to `path`: to a file beside it first, so that a domain in use is never half written.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -74,10 +74,10 @@ impl Quantizer {
     /// # Errors
     /// When no picture was seen.
     pub fn file(&self) -> Result<Vec<u8>, ModelError> {
-        let weights = EightBit::of(&self.weights, self.survey.spans()?);
+        let retina = Retina::EightBit(EightBit::of(&self.weights, self.survey.spans()?));
         let connector = self.domain.tongue.as_ref().map(|tongue| match &tongue.connector {
-            Connector::Floats { weight, bias } => Rounded::of(weight, bias),
-            Connector::EightBit(rounded) => rounded.clone(),
+            Connector::Floats { weight, bias } => Connector::EightBit(Rounded::of(weight, bias)),
+            rounded @ Connector::EightBit(_) => rounded.clone(),
         });
         let parsed = tensor_file::parse::<Header>(&self.bytes, &file::header_name());
         let (mut header, old) =
@@ -86,7 +86,8 @@ impl Quantizer {
         let is_kept = |name: &str| !name.starts_with(EYES) && !name.starts_with(CONNECTOR_PREFIX);
         let kept = old.tensors().into_iter().filter(|(name, _)| is_kept(name));
         let mut tensors: Vec<Tensor> = kept.map(|(name, tensor)| Tensor::copied(name, &tensor)).collect();
-        tensors.extend(retina::tensors(&weights, connector.as_ref()));
+        tensors.extend(retina.tensors());
+        tensors.extend(connector.iter().flat_map(retina::connector_tensors));
         Ok(tensor_file::serialized(&header, &tensors))
     }
 }

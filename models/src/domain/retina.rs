@@ -72,6 +72,22 @@ impl Retina {
         let weights = weights.collect::<Result<Weights, Fault>>()?;
         Ok(if weights.is_empty() { Self::Published } else { Self::Floats(weights) })
     }
+
+    /// Returns the tensors that a file holds of it.
+    pub(super) fn tensors(&self) -> Vec<Tensor> {
+        match self {
+            Self::Published => Vec::new(),
+            Self::Floats(weights) => float_tensors(weights),
+            Self::EightBit(EightBit { floats, rounded, spans }) => {
+                let mut tensors = float_tensors(floats);
+                tensors
+                    .extend(rounded.iter().flat_map(|(name, layer)| rounded_tensors(&format!("{EYES}{name}"), layer)));
+                let range = |(map, span): (&String, &Span)| Tensor::vector(format!("{EYES}{map}.range"), &span.ends());
+                tensors.extend(spans.iter().map(range));
+                tensors
+            }
+        }
+    }
 }
 
 fn folded(tensors: &SafeTensors<'_>, name: &str) -> Result<Folded, Fault> {
@@ -135,21 +151,12 @@ pub(super) fn connector_tensors(connector: &Connector) -> Vec<Tensor> {
     vec![Tensor::matrix(CONNECTOR.to_owned(), &weight), Tensor::vector(format!("{CONNECTOR_PREFIX}bias"), bias)]
 }
 
-/// Returns the tensors of weights in 8 bits.
-pub(super) fn tensors(weights: &EightBit, connector: Option<&Rounded>) -> Vec<Tensor> {
-    let EightBit { floats, rounded, spans } = weights;
-    let mut tensors = Vec::new();
-    for (name, Folded { weight, bias }) in floats {
-        let parts = [("weight", weight), ("bias", bias)];
-        tensors.extend(parts.map(|(part, values)| Tensor::vector(format!("{EYES}{name}.{part}"), values)));
-    }
-    let layers = rounded.iter().map(|(name, layer)| (format!("{EYES}{name}"), layer));
-    let connector = connector.map(|layer| ("connector".to_owned(), layer));
-    for (name, layer) in layers.chain(connector) {
-        tensors.extend(rounded_tensors(&name, layer));
-    }
-    tensors.extend(spans.iter().map(|(map, span)| Tensor::vector(format!("{EYES}{map}.range"), &span.ends())));
-    tensors
+fn float_tensors(weights: &Weights) -> Vec<Tensor> {
+    let tensors = weights.iter().flat_map(|(name, Folded { weight, bias })| {
+        [("weight", weight), ("bias", bias)]
+            .map(|(part, values)| Tensor::vector(format!("{EYES}{name}.{part}"), values))
+    });
+    tensors.collect()
 }
 
 fn rounded_tensors(name: &str, Rounded { weight, scale, bias }: &Rounded) -> [Tensor; 3] {

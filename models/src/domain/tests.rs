@@ -197,12 +197,13 @@ fn eight_bit() -> EightBit {
 fn file_in_8_bits(precision: &str, name: &str, changed: Option<Tensor>) -> Vec<u8> {
     let mut header = header();
     header["precision"] = precision.into();
-    let connector = Rounded::of(&numbers(HIDDEN * CELL_DIM), &numbers(HIDDEN));
+    let connector = Connector::EightBit(Rounded::of(&numbers(HIDDEN * CELL_DIM), &numbers(HIDDEN)));
     let floats = tensors().into_iter().filter(|(name, ..)| !name.starts_with("connector."));
     let mut tensors: Vec<Tensor> =
         floats.map(|(name, shape, values)| Tensor::shaped(name.to_owned(), shape, &values)).collect();
     tensors.push(Tensor::byte_rows("learned_from".to_owned(), &[[7; 32]]));
-    tensors.extend(retina::tensors(&eight_bit(), Some(&connector)));
+    tensors.extend(Retina::EightBit(eight_bit()).tensors());
+    tensors.extend(retina::connector_tensors(&connector));
     tensors.retain(|tensor| tensor.name() != name);
     tensors.extend(changed);
     tensor_file::serialized(&header, &tensors)
@@ -280,8 +281,11 @@ fn labels_of_the_same_words_are_told_as_one() {
 
 #[test]
 fn what_lets_the_language_model_look_survives_being_written() {
-    let domain = Domain::find("crops").unwrap();
-    let read = Domain::from_bytes(&file::serialized(&domain), Path::new("copy")).unwrap();
-    let (expected, found) = (domain.tongue.unwrap(), read.tongue.unwrap());
-    assert!(found.connector == expected.connector && found.adapter == expected.adapter);
+    let in_8_bits = opened_in_8_bits("int8", "", None).unwrap();
+    for domain in [Domain::find("crops").unwrap(), in_8_bits] {
+        let read = Domain::from_bytes(&file::serialized(&domain), Path::new("copy")).unwrap();
+        assert_eq!(read.precision(), domain.precision());
+        let (expected, found) = (domain.tongue.unwrap(), read.tongue.unwrap());
+        assert!(found.connector == expected.connector && found.adapter == expected.adapter);
+    }
 }

@@ -10,13 +10,16 @@ use crate::{
         layers::{read, tensor},
         parameters::{Parameters, Stride, Tensors, gradients},
     },
-    decoder::{BlockUpdates, BurnDecoder, DecoderConfig, DecoderOptions, DecoderWeights, TextDecoder as _, Update},
+    decoder::{
+        BlockUpdates, BurnDecoder, DecoderConfig, DecoderOptions, DecoderWeights, LayerAdapter, TextDecoder as _,
+        Update,
+    },
     encoder::CELL_DIM,
     product::Matrix,
     tuning::State,
 };
 
-use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, Lesson, Pupil, Rates, Reading, parts};
+use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, Lesson, Pupil, Rates, Reading};
 
 /// Factor of the weights' own pull to zero.
 const WEIGHT_DECAY: f32 = 0.01;
@@ -33,8 +36,6 @@ pub(crate) struct BurnPupil {
     device: Device,
     decoder: BurnDecoder,
     is_gpu: bool,
-    layers: usize,
-    hidden: usize,
     parameters: Parameters,
 }
 
@@ -45,24 +46,16 @@ impl BurnPupil {
     /// As [`BurnDecoder::new`].
     pub(crate) fn new(
         (device, is_gpu): (&Device, bool),
-        (weights, config): (&DecoderWeights<'_>, DecoderConfig),
+        model: (&DecoderWeights<'_>, DecoderConfig),
         capacity: usize,
     ) -> Result<Self, ModelError> {
-        let (layers, hidden) = (config.layers, config.hidden);
         let options = DecoderOptions { capacity, ..DecoderOptions::default() };
-        let decoder = BurnDecoder::new(device, (weights, config), options)?;
-        Ok(Self {
-            device: device.clone(),
-            is_gpu,
-            decoder,
-            layers,
-            hidden,
-            parameters: Parameters::new(device, WEIGHT_DECAY),
-        })
+        let decoder = BurnDecoder::new(device, model, options)?;
+        Ok(Self { device: device.clone(), is_gpu, decoder, parameters: Parameters::new(device, WEIGHT_DECAY) })
     }
 
     fn rows(&self, ids: &[u32]) -> Result<Tensor<2>, ModelError> {
-        Ok(tensor(self.decoder.embed(ids)?, [ids.len(), self.hidden], &self.device))
+        Ok(tensor(self.decoder.embed(ids)?, [ids.len(), self.decoder.config().hidden], &self.device))
     }
 
     /// Returns the logarithms of the probabilities, `[tokens of all answers, vocabulary]`, of what stands where the answers' tokens do.
@@ -128,10 +121,10 @@ impl BurnPupil {
         let part = |name: &str| tensors[name].clone();
         let update = |name: &str| Update { down: part(&format!("{name}.down")), up: part(&format!("{name}.up")) };
         let of_layer = |layer| {
-            let [qkv, output] = parts(layer);
+            let [qkv, output] = LayerAdapter::names(layer);
             BlockUpdates { query_key_value: update(&qkv), attention_output: update(&output) }
         };
-        (0..self.layers).map(of_layer).collect()
+        (0..self.decoder.config().layers).map(of_layer).collect()
     }
 }
 

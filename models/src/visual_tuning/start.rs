@@ -4,19 +4,19 @@ use fastrand::Rng;
 
 use crate::{
     ModelError,
-    decoder::{Adapter, DecoderWeights},
+    decoder::{Adapter, DecoderWeights, LayerAdapter},
     domain::Label,
     product::Matrix,
 };
 
-use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, RANK, Survey, VisualTuner, parts};
+use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, RANK, Survey, VisualTuner};
 
 impl VisualTuner {
     /// Sets updates that add nothing yet, and whose first factors are random.
     pub(super) fn start_updates(&mut self) {
         let mut random = Rng::with_seed(self.options.seed);
         for layer in 0..self.config.layers {
-            for (name, (inputs, outputs)) in parts(layer).into_iter().zip(Adapter::sizes(&self.config)) {
+            for (name, (inputs, outputs)) in LayerAdapter::names(layer).into_iter().zip(Adapter::sizes(&self.config)) {
                 // Uniform numbers of deviation 1 / sqrt(inputs).
                 let limit = (3.0 / inputs as f32).sqrt();
                 let down = (0..inputs * RANK).map(|_| (2.0 * random.f32() - 1.0) * limit).collect();

@@ -13,7 +13,7 @@ const PROBE_PENALTY: f64 = 1e-2;
 /// Added to the deviation of a cell's value: one that hardly moves must not be blown up.
 const LEAST_DEVIATION: f32 = 0.02;
 /// Quarters of a cell, of whose textures it consists beside its shape.
-const QUARTERS: usize = 4;
+const QUARTERS: usize = (CELL_DIM - SHAPE_DIM) / TEXTURE_DIM;
 
 /// What is known of the plain pictures of a training part before the first step.
 #[derive(Debug, Clone)]
@@ -103,6 +103,5 @@ fn by_cell(probe: &Matrix) -> Matrix {
         let quarter = texture.iter().map(|weight| weight / QUARTERS as f32).collect::<Vec<_>>();
         [quarter.repeat(QUARTERS).as_slice(), shape].concat()
     };
-    debug_assert_eq!(CELL_DIM, QUARTERS * TEXTURE_DIM + SHAPE_DIM);
     Matrix::new(probe.iter().flat_map(row).collect(), CELL_DIM)
 }

@@ -5,7 +5,7 @@ use crate::{
     bundle::{Bundle, Role},
     burn_engine::BurnBackend,
     cache::Cache,
-    decoder::{Adapter, DecoderOptions, Input, LlamaDecoder, TextDecoder as _},
+    decoder::{Adapter, DecoderOptions, Input, LayerAdapter, LlamaDecoder, TextDecoder as _},
     encoder::Connector,
     product::Matrix,
 };
@@ -70,7 +70,7 @@ fn start_as_made(tuner: &mut VisualTuner) {
     tuner.pupil.set(CONNECTOR_WEIGHT, &scaled(&made(hidden, CELL_DIM, 1), 0.05).transposed());
     tuner.pupil.set(CONNECTOR_BIAS, &made(1, hidden, 2));
     for layer in 0..tuner.config.layers {
-        for (name, (inputs, _)) in parts(layer).into_iter().zip(Adapter::sizes(&tuner.config)) {
+        for (name, (inputs, _)) in LayerAdapter::names(layer).into_iter().zip(Adapter::sizes(&tuner.config)) {
             let down = scaled(&made(RANK, inputs, layer), 1.0 / (inputs as f32).sqrt());
             tuner.pupil.set(&format!("{name}.down"), &down.transposed());
         }
@@ -120,7 +120,7 @@ fn what_was_learned_is_what_reports_are_written_with() {
     (tuner.mean, tuner.deviation) = (range(made(1, CELL_DIM, 3), 0.0), range(made(1, CELL_DIM, 4), 0.8));
     let silent = tuner.read(&cells(1), 1).unwrap().loss;
     for layer in 0..tuner.config.layers {
-        for (name, (_, outputs)) in parts(layer).into_iter().zip(Adapter::sizes(&tuner.config)) {
+        for (name, (_, outputs)) in LayerAdapter::names(layer).into_iter().zip(Adapter::sizes(&tuner.config)) {
             tuner.pupil.set(&format!("{name}.up"), &scaled(&made(RANK, outputs, layer), 2.0));
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     product::Matrix,
 };
 
-use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, VisualTuner, parts};
+use super::{CONNECTOR_BIAS, CONNECTOR_WEIGHT, VisualTuner};
 
 impl VisualTuner {
     /// Returns what the averaged weights have become: what lets the language model see by the eyes that the cells are of.
@@ -27,7 +27,7 @@ impl VisualTuner {
     }
 
     fn layer(&self, layer: usize) -> Result<LayerAdapter, ModelError> {
-        let [qkv, output] = parts(layer);
+        let [qkv, output] = LayerAdapter::names(layer);
         let [qkv_sizes, output_sizes] = Adapter::sizes(&self.config);
         let trained: Vec<usize> = (0..qkv_sizes.1).map(|row| parted(&self.config, row)).collect();
         let as_is: Vec<usize> = (0..output_sizes.1).collect();

@@ -2,7 +2,7 @@
 
 use burn_tensor::{DType, Int, Tensor, TensorData};
 
-use super::{BurnDecoder, Chunk};
+use super::{BurnDecoder, Chunk, DecoderConfig};
 
 /// A low-rank update of a linear layer, as rows are multiplied by it: `[inputs, rank]`, then `[rank, outputs]`.
 #[derive(Debug, Clone)]
@@ -49,6 +49,11 @@ impl BurnDecoder {
             self.mixed(queries, [keys, values].map(Tensor::unsqueeze), text.mask.clone())
         };
         Tensor::cat(texts.iter().map(of_text).collect(), 0)
+    }
+
+    /// Returns its sizes.
+    pub(crate) const fn config(&self) -> &DecoderConfig {
+        &self.config
     }
 
     /// Returns logits, `[tokens, vocabulary]`, of normalised last states `[tokens, hidden]`.
