@@ -19,7 +19,7 @@ use std::path::Path;
 
 use cameras::{Frame, Size};
 use image::RgbImage;
-use ort::{session::Session, value::Tensor};
+use ort::session::Session;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -128,9 +128,7 @@ impl Encoder {
 
     /// Returns the features of a picture whose sides are multiples of 32, as those of [`Self::picture`] are.
     pub(crate) fn encode_picture(&mut self, picture: &Picture) -> Result<Features, ModelError> {
-        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
-        let input =
-            Tensor::from_array((shape, picture.as_raw().clone())).map_err(runtime("making the encoder's input"))?;
+        let input = scaling::input(picture.clone(), "making the encoder's input")?;
         let outputs = self.session.run(ort::inputs![network::INPUT => input]).map_err(runtime("encoding a frame"))?;
         let maps = network::OUTPUTS.iter().map(|name| {
             let (shape, values) =

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use cameras::{Frame, Size};
 use image::RgbImage;
-use ort::{session::Session, value::Tensor};
+use ort::session::Session;
 
 use crate::{
     FeatureMap, ModelError,
@@ -15,7 +15,7 @@ use super::{
     EncoderConfig, check_resolution, feature_map,
     folding::{Convolutions, Published},
     network::INPUT,
-    scaling::{own_input_size, scaled},
+    scaling::{input, own_input_size, scaled},
     sight::{self, Readers},
 };
 
@@ -91,8 +91,7 @@ impl Eyes {
     /// # Errors
     /// As [`Self::see`], and when a side is no such multiple.
     pub fn see_scaled(&mut self, picture: RgbImage) -> Result<Sight, ModelError> {
-        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
-        let input = Tensor::from_array((shape, picture.into_raw())).map_err(runtime("making the eyes' input"))?;
+        let input = input(picture, "making the eyes' input")?;
         let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("seeing a frame"))?;
         let output = |name: &str| {
             let (shape, values) =

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use cameras::Size;
 use image::RgbImage;
-use ort::{session::Session, value::Tensor};
+use ort::session::Session;
 
 use crate::{
     ModelError,
@@ -17,6 +17,7 @@ use super::{
     blocks::BLOCKS,
     folding::{Convolutions, Folded},
     network::{INPUT, Network, Taps},
+    scaling::input,
 };
 
 /// Name of the output.
@@ -119,8 +120,7 @@ impl Front {
     }
 
     fn add(&mut self, picture: &RgbImage, batch: &mut Batch) -> Result<(), ModelError> {
-        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
-        let input = Tensor::from_array((shape, picture.as_raw().clone())).map_err(runtime("making the input"))?;
+        let input = input(picture.clone(), "making the input")?;
         let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("computing the first blocks"))?;
         let (shape, values) =
             outputs[CELLS].try_extract_tensor::<f32>().map_err(runtime("reading the first blocks"))?;

@@ -4,7 +4,17 @@ use image::{
     imageops::{self, FilterType},
 };
 
+use ort::value::Tensor;
+
+use crate::{ModelError, ort_engine::runtime};
+
 use super::{MIN_SIDE_PX, MOST_RESOLUTIONS, SIDE_STEP_PX};
+
+/// Returns a picture as the input of a network, `[1, height, width, 3]`; errors say that this was for `doing`.
+pub(super) fn input(picture: RgbImage, doing: &str) -> Result<Tensor<u8>, ModelError> {
+    let shape = [1, picture.height() as usize, picture.width() as usize, 3];
+    Tensor::from_array((shape, picture.into_raw())).map_err(runtime(doing))
+}
 
 /// Returns how many pixels of input, along a side, stand for one pixel of a frame of `area` pixels at a resolution.
 pub(crate) fn magnification(resolution_px: u32, area: f64) -> f64 {

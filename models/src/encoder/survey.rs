@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cameras::Frame;
-use ort::{session::Session, value::Tensor};
+use ort::session::Session;
 
 use crate::{
     ModelError,
@@ -16,7 +16,7 @@ use super::{
     eight_bit::{Span, linear_maps},
     folding::Convolutions,
     network::{INPUT, Network, Taps},
-    scaling::{own_input_size, scaled},
+    scaling::{input, own_input_size, scaled},
 };
 
 /// Names of the outputs, with the operators that make them: one number for each of [`linear_maps`].
@@ -52,8 +52,7 @@ impl SpanSurvey {
     /// When ONNX Runtime fails.
     pub(crate) fn see(&mut self, frame: &Frame) -> Result<(), ModelError> {
         let picture = scaled(frame, own_input_size(self.resolution_px, frame.size()));
-        let shape = [1, picture.height() as usize, picture.width() as usize, 3];
-        let input = Tensor::from_array((shape, picture.into_raw())).map_err(runtime("making the survey's input"))?;
+        let input = input(picture, "making the survey's input")?;
         let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("surveying a frame"))?;
         for (at, (name, _)) in OUTPUTS.iter().enumerate() {
             let (_, values) =
