@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use models::{
-    domain::{Domain, Label, Opinion},
+    domain::{Domain, Label, Opinion, Told},
     hash::hexadecimal,
 };
 
@@ -187,9 +187,9 @@ impl Findings<'_> {
         let mut known: Vec<(&Picture, &Opinion)> = all.filter(|(_, opinion)| !self.is_refused(opinion)).collect();
         known.sort_by(|(_, a), (_, b)| b.familiarity.total_cmp(&a.familiarity));
         let shot = |(picture, opinion): (&Picture, &Opinion)| {
-            let best = opinion.best();
-            let said = (self.domain.labels()[best].text(), opinion.probabilities[best]);
-            Shot::of(&picture.path, (&said.0, said.1), vec![format!("familiarity {:.3}", opinion.familiarity)])
+            let Told { label, probability } = opinion.told(self.domain.labels())[0];
+            let said = self.domain.labels()[label].text();
+            Shot::of(&picture.path, (&said, probability), vec![format!("familiarity {:.3}", opinion.familiarity)])
         };
         let title = ("Strangers that it takes for its own", "The most familiar first.");
         Gallery::of(title, known.into_iter().map(shot))
