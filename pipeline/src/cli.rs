@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -128,6 +129,14 @@ pub fn print_line(line: &str) -> io::Result<()> {
         Err(error) => Err(io::Error::new(error.kind(), format!("standard output cannot be written: {error}"))),
         Ok(()) => Ok(()),
     }
+}
+
+/// Says what can be done with the domain in a file that was just written.
+fn print_next_of_domain(file: &Path) -> io::Result<()> {
+    let domain = file.display();
+    print_line(&format!(
+        "next: loupe eval TEST --domain {domain} --output out; loupe inspect --domain {domain} PICTURE"
+    ))
 }
 
 /// Pictures that are named one by one when they are left out; the others are counted.

@@ -231,8 +231,7 @@ fn check_good(plan: &TuningPlan, labels: &[String]) -> Result<(), HeadError> {
 /// Checks, before hours are spent on the eyes, that the language model can be taught by them.
 fn check_speech(plan: &TuningPlan, labels: &[String], album: &Album) -> Result<(), HeadError> {
     let Some(SpeechPlan { language, .. }) = &plan.speech else { return Ok(()) };
-    let labels: Vec<Label> = labels.iter().map(|class| label(plan, class)).collect();
-    Ok(visual_tuning::check(language, &labels, album.cells())?)
+    Ok(visual_tuning::check(language, &named(plan, labels), album.cells())?)
 }
 
 fn is_good(plan: &TuningPlan, class: &str) -> bool {
@@ -250,6 +249,11 @@ fn label(plan: &TuningPlan, class: &str) -> Label {
         finding: if is_good(plan, class) { GOOD.to_owned() } else { class.replace(['_', '-'], " ") },
         knowledge: None,
     }
+}
+
+/// Returns what the domain says of each of the classes.
+fn named(plan: &TuningPlan, classes: &[String]) -> Vec<Label> {
+    classes.iter().map(|class| label(plan, class)).collect()
 }
 
 fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> {

@@ -14,7 +14,7 @@ use models::{
     tuning::TuningOptions,
 };
 
-use super::{Outcome, print_json, print_line, progress, warn_of_left_out};
+use super::{Outcome, print_json, print_line, print_next_of_domain, progress, warn_of_left_out};
 use crate::{
     diagnosis::good_classes,
     head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
@@ -32,7 +32,7 @@ use crate::{
     written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
     and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
     differ by nothing else need --head-only. With --speak the language model then learns to look by these eyes: it answers on its own what a \
-picture shows, and a report in which it and the head differ goes to a person. That takes longer than teaching the encoder.\n\n\
+    picture shows, and a report in which it and the head differ goes to a person. That takes longer than teaching the encoder.\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
     `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`."
 )]
@@ -245,10 +245,7 @@ fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcom
     if training.good_labels.is_empty() {
         print_line("  no class is called good: it names, it does not judge (--good CLASS)")?;
     }
-    let domain = domain.display();
-    print_line(&format!(
-        "next: loupe eval TEST --domain {domain} --output out; loupe inspect --domain {domain} PICTURE"
-    ))?;
+    print_next_of_domain(&domain)?;
     Ok(Outcome::Done)
 }
 

@@ -98,32 +98,18 @@ fn advised(description: Description, (knowledge, crops): (&Knowledge, &Crops), d
 /// Returns what was measured and what was seen of one frame as one text. What is known about a diagnosis that stands takes the place of what
 /// is known about anomalies.
 pub(super) fn joined(measured: Description, seen: Description) -> Description {
-    if !seen.signs.is_empty() {
-        let summary = format!("{} {}", measured.summary, seen.summary);
-        let prompt_sha256 = if seen.sees_pixels { seen.prompt_sha256 } else { measured.prompt_sha256 };
-        return Description {
-            summary,
-            prompt_sha256,
-            tokens_in: measured.tokens_in + seen.tokens_in,
-            tokens_out: measured.tokens_out + seen.tokens_out,
-            tokens_forced: measured.tokens_forced + seen.tokens_forced,
-            ..seen
-        };
-    }
-    let both = |first: Vec<String>, second: Vec<String>| {
-        let fresh: Vec<String> = second.into_iter().filter(|text| !first.contains(text)).collect();
-        first.into_iter().chain(fresh).collect()
+    let summary = format!("{} {}", measured.summary, seen.summary);
+    let prompt_sha256 = if seen.sees_pixels { &seen.prompt_sha256 } else { &measured.prompt_sha256 }.clone();
+    let tokens = |of: fn(&Description) -> u32| of(&measured) + of(&seen);
+    let (tokens_in, tokens_out) = (tokens(|text| text.tokens_in), tokens(|text| text.tokens_out));
+    let (tokens_forced, sees_pixels) = (tokens(|text| text.tokens_forced), seen.sees_pixels);
+    let known = if seen.signs.is_empty() {
+        let fresh: Vec<String> = seen.actions.into_iter().filter(|text| !measured.actions.contains(text)).collect();
+        Description { actions: measured.actions.into_iter().chain(fresh).collect(), ..measured }
+    } else {
+        seen
     };
-    Description {
-        summary: format!("{} {}", measured.summary, seen.summary),
-        actions: both(measured.actions, seen.actions),
-        sees_pixels: seen.sees_pixels,
-        prompt_sha256: if seen.sees_pixels { seen.prompt_sha256 } else { measured.prompt_sha256 },
-        tokens_in: measured.tokens_in + seen.tokens_in,
-        tokens_out: measured.tokens_out + seen.tokens_out,
-        tokens_forced: measured.tokens_forced + seen.tokens_forced,
-        ..measured
-    }
+    Description { summary, sees_pixels, prompt_sha256, tokens_in, tokens_out, tokens_forced, ..known }
 }
 
 fn summary(&Diagnosed { diagnosis, zone, .. }: &Diagnosed<'_>, looked: Option<&Looked>) -> String {

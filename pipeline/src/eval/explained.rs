@@ -29,17 +29,17 @@ pub(super) const OF_HEADS: [(&str, &str); 2] = [
     ("log_loss", "mean of -ln of the true class's probability"),
 ];
 
-/// Measures that domains alone have: shares that head and language model reach, and how well strangers are known.
-pub(super) const OF_DOMAINS: [(&str, &str); 9] = [
-    ("judgement.accuracy", "pictures of which the head rightly says whether anything is the matter"),
-    ("judgement.escape_rate", "of bad ones, those in which it sees nothing"),
-    ("judgement.overkill_rate", "of good ones, those in which it sees something"),
-    ("language_model.accuracy", "pictures named rightly by the language model"),
-    ("language_model.accuracy_where_agreed", "pictures named rightly among those that it and the head name alike"),
-    ("language_model.hallucinated_on_good", "pictures of nothing that is the matter in which it names something"),
-    ("strangers.image_auroc", "a stranger looks stranger than a picture of the domain's own"),
-    ("strangers.own_refused", "of its own pictures, those that it takes for strangers"),
-    ("strangers.strangers_refused", "of the others, those that it takes for strangers"),
+/// Names of measures that domains alone have: shares that head and language model reach, and how well strangers are known.
+pub(super) const OF_DOMAINS: [&str; 9] = [
+    "judgement.accuracy",
+    "judgement.escape_rate",
+    "judgement.overkill_rate",
+    "language_model.accuracy",
+    "language_model.accuracy_where_agreed",
+    "language_model.hallucinated_on_good",
+    "strangers.image_auroc",
+    "strangers.own_refused",
+    "strangers.strangers_refused",
 ];
 
 /// Returns whether `measure` is of pictures that are not the domain's own, too.

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use image::RgbImage;
 use models::{
     EncoderConfig, Eyes, Sight,
-    domain::{Domain, Label, Lessons},
+    domain::{Domain, Lessons},
     head::LossPoint,
     ort_engine::SessionConfig,
     tuning::{Tuner, augmented, shrunk},
@@ -16,7 +16,7 @@ use super::{
     album::{Album, id, with_margin},
     card::Card,
     epochs::Run,
-    is_good, label,
+    is_good, named,
     speech::{self, Exam, Taught},
 };
 use crate::head::{
@@ -60,7 +60,7 @@ impl Graduation<'_> {
         let classes: Vec<usize> = pictures.iter().map(|(picture, _)| gathered.class_of(picture)).collect();
         let lessons = Lessons {
             name: plan.subject.clone(),
-            labels: self.labels(),
+            labels: named(plan, &gathered.labels),
             resolution_px,
             tuned,
             fit: &learned.fit,
@@ -80,7 +80,7 @@ impl Graduation<'_> {
     /// Teaches the language model to look by `eyes`, where it is to.
     fn taught(&self, eyes: &mut Eyes, watch: &mut dyn FnMut(Progress<'_>)) -> Result<Option<Taught>, HeadError> {
         let Some(speech) = &self.plan.speech else { return Ok(None) };
-        let labels = self.labels();
+        let labels = named(self.plan, &self.gathered.labels);
         speech::teach(self.plan, speech, (eyes, self.album, &labels), (self.workshop, &self.fingerprint), watch)
             .map(Some)
     }
@@ -97,10 +97,6 @@ impl Graduation<'_> {
         let language = taught.language.clone();
         let exam = Exam::of((domain, &mut eyes), (&language, &self.album.validation), watch)?;
         Ok(Speech::of(taught, exam))
-    }
-
-    fn labels(&self) -> Vec<Label> {
-        self.gathered.labels.iter().map(|class| label(self.plan, class)).collect()
     }
 }
 

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use super::{QuantizeArgs, calibrate, cosine, millis};
 use crate::{
-    cli::{Outcome, print_json, print_line, progress},
+    cli::{Outcome, print_json, print_line, print_next_of_domain, progress},
     eval::metrics::quantile,
     evidence::write_atomically,
     kit::Kit,
@@ -246,9 +246,6 @@ fn print(output: &Path, card: &Path, comparison: &Comparison) -> anyhow::Result<
     print_line(&format!("  the same name for {same_label}, as familiar or strange {same_familiar}"))?;
     print_line(&format!("  a picture {before_ms:.1} -> {after_ms:.1} ms, {time_ratio:.2} of the time"))?;
     print_line(&format!("card: {}", card.display()))?;
-    let domain = output.display();
-    print_line(&format!(
-        "next: loupe eval TEST --domain {domain} --output out; loupe inspect --domain {domain} PICTURE"
-    ))?;
+    print_next_of_domain(output)?;
     Ok(Outcome::Done)
 }
