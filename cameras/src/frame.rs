@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::CameraError;
 
+mod place;
+
+pub use place::Place;
+
 /// Width and height of a picture in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Size {

@@ -24,7 +24,7 @@ mod source;
 pub use config::{CameraConfig, FolderConfig, FolderMode, SyntheticConfig};
 pub use decode::{MAX_PIXELS, MAX_SIDE_PX, decode_bytes, decode_file};
 pub use error::CameraError;
-pub use frame::{Frame, FrameId, PixelFormat, Rect, Size};
+pub use frame::{Frame, FrameId, PixelFormat, Place, Rect, Size};
 pub use source::{
     BrokenFrame, FrameSource, Grab,
     folder::{FolderSource, PICTURE_EXTENSIONS, natural_order},
