@@ -18,7 +18,7 @@ use std::{borrow::Cow, path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ModelError,
+    ModelError, Scope,
     decoder::Adapter,
     encoder::{Connector, EncoderConfig, Eyes, Readers},
     error::check_finite,
@@ -138,6 +138,7 @@ pub struct Domain {
     question: String,
     labels: Vec<Label>,
     resolution_px: u32,
+    scope: Scope,
     head: Linear,
     temperature: f64,
     novelty: Novelty,
@@ -202,6 +203,11 @@ impl Domain {
     /// Returns whether the file with this SHA-256 was learned from, be it for the weights or for what was chosen.
     pub fn has_learned_from(&self, sha256: &[u8; 32]) -> bool {
         self.learned_from.binary_search(sha256).is_ok()
+    }
+
+    /// Returns what of a frame its eyes look at.
+    pub const fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Returns whether the eyes see by the published weights of the encoder, and not by weights of the domain's own.

@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Features, ModelError,
+    Features, ModelError, Scope,
     encoder::RESOLUTION_PX,
     error::check_finite,
     product::{Matrix, means},
@@ -55,6 +55,9 @@ pub struct Origin {
     pub encoder: String,
     /// See [`crate::EncoderConfig::resolution_px`].
     pub resolution_px: u32,
+    /// What of a frame the pictures show.
+    #[serde(default, skip_serializing_if = "Scope::is_picture")]
+    pub scope: Scope,
     /// Chose the validation part, where it was split off.
     pub seed: u64,
     /// Where the pictures lay, as the user named it.

@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use ::models::Scope;
 use clap::{Parser, Subcommand};
 
 use crate::head::LeftOut;
@@ -132,11 +133,20 @@ pub fn print_line(line: &str) -> io::Result<()> {
 }
 
 /// Says what can be done with the domain in a file that was just written.
-fn print_next_of_domain(file: &Path) -> io::Result<()> {
+fn print_next_of_domain(file: &Path, scope: Scope) -> io::Result<()> {
     let domain = file.display();
+    let (labelled, gated) = options_for(scope);
     print_line(&format!(
-        "next: loupe eval TEST --domain {domain} --output out; loupe inspect --domain {domain} PICTURE"
+        "next: loupe eval TEST{labelled} --domain {domain} --output out; loupe inspect{gated} --domain {domain} PICTURE"
     ))
+}
+
+/// Returns the options with which what looks at this is measured, and with which it is used.
+const fn options_for(scope: Scope) -> (&'static str, &'static str) {
+    match scope {
+        Scope::Picture => ("", ""),
+        Scope::Places { .. } => (" --layout LAYOUT", " --station STATION"),
+    }
 }
 
 /// Pictures that are named one by one when they are left out; the others are counted.

@@ -18,6 +18,7 @@ use std::{
 };
 
 use models::{
+    Scope,
     burn_engine::BurnDevice,
     domain::{GOOD, Label},
     hash::{file_sha256, sha256},
@@ -131,6 +132,8 @@ pub struct Training {
     pub good_labels: Vec<String>,
     /// Where the pictures lay, as the user named it.
     pub data: String,
+    /// What of a frame the pictures show.
+    pub scope: Scope,
     /// Of the pictures, as the user stated it.
     pub licence: String,
     /// Where the validation part comes from.
@@ -269,7 +272,7 @@ fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> 
 fn fingerprint(plan: &TuningPlan, gathered: &Gathered, published_sha256: &str) -> String {
     let members = gathered.parts.pictures.iter().map(|(picture, digest)| {
         let part = if picture.part == Part::Train { "train" } else { "validation" };
-        format!("{part} {} {}", picture.class, models::hash::hexadecimal(digest))
+        format!("{part} {} {}", picture.class, picture.content(digest))
     });
     let TuningPlan { pictures, epochs, patience, .. } = plan;
     let facts = [format!("{} px, {epochs} epochs, patience {patience}, {published_sha256}", pictures.resolution_px)];

@@ -18,7 +18,7 @@ use models::{
 use pipeline::{
     describe::{Author, Looked, Order, Written},
     diagnosis::Glimpse,
-    head::{DomainEvaluation, DomainPlan, Examinee, evaluate_domain},
+    head::{ClassLayout, DomainEvaluation, DomainPlan, Examinee, evaluate_domain},
     stage::StageError,
 };
 use serde_json::{Value, json};
@@ -192,7 +192,13 @@ fn evaluated(
     let mut parrot = Parrot { label: "coffee leaf: rust".to_owned(), looks: 0 };
     let mut examinee = Examinee { domain, eyes, models: Vec::new(), author: Some(&mut parrot) };
     let (dataset, strangers, output) = (bench.path("leaves"), bench.path("others"), bench.path(output));
-    let plan = DomainPlan { dataset: &dataset, strangers: Some(&strangers), familiar_from: 0.01, output: &output };
+    let plan = DomainPlan {
+        dataset: &dataset,
+        layout: ClassLayout::Folders,
+        strangers: Some(&strangers),
+        familiar_from: 0.01,
+        output: &output,
+    };
     let evaluation = evaluate_domain(&mut examinee, plan, watch).unwrap();
     (evaluation, parrot.looks)
 }

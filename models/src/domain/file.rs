@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ModelError,
+    ModelError, Scope,
     decoder::{Adapter, LayerAdapter, LowRank},
     encoder::{DESCRIPTION_DIM, check_resolution},
     hash::sha256,
@@ -36,6 +36,8 @@ pub(super) struct Header {
     resolution_px: u32,
     temperature: f64,
     labels: Vec<Label>,
+    #[serde(default, skip_serializing_if = "Scope::is_picture")]
+    scope: Scope,
     #[serde(default, skip_serializing_if = "Precision::is_float")]
     pub(super) precision: Precision,
 }
@@ -47,7 +49,7 @@ pub(super) fn header_name() -> String {
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     let (header, tensors) = tensor_file::parse(bytes, &header_name())?;
-    let Header { schema, domain, prompt, resolution_px, temperature, labels, precision } = header;
+    let Header { schema, domain, prompt, resolution_px, temperature, labels, scope, precision } = header;
     if schema != SCHEMA {
         return Err(fault(format!("schema {SCHEMA}"), format!("{schema:?}")));
     }
@@ -69,6 +71,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
         question: prompt,
         labels,
         resolution_px,
+        scope,
         temperature,
         sha256: sha256(bytes),
     })
@@ -83,6 +86,7 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         resolution_px: domain.resolution_px,
         temperature: domain.temperature,
         labels: domain.labels.clone(),
+        scope: domain.scope,
         precision: domain.precision(),
     };
     let Gaussian { scale, mean, directions, variances, rest_variance } = domain.novelty.gaussian();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    ModelError, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned, visual_tuning::QUESTIONS,
+    ModelError, Scope, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned, visual_tuning::QUESTIONS,
 };
 
 use super::{Domain, Label, Novelty, Retina, Tongue, file};
@@ -17,6 +17,8 @@ pub struct Lessons<'a> {
     pub labels: Vec<Label>,
     /// See [`crate::EncoderConfig::resolution_px`].
     pub resolution_px: u32,
+    /// What of a frame the pictures show.
+    pub scope: Scope,
     /// Weights of its eyes.
     pub tuned: Tuned,
     /// A head on [`crate::Sight::description`] by those eyes.
@@ -37,7 +39,8 @@ impl Domain {
     /// # Errors
     /// When there are not as many descriptions as classes, or too few views to tell strangers by.
     pub fn learned(lessons: Lessons<'_>) -> Result<Self, ModelError> {
-        let Lessons { name, labels, resolution_px, tuned, fit, views, classes, tongue, mut learned_from } = lessons;
+        let Lessons { name, labels, resolution_px, scope, tuned, fit, views, classes, tongue, mut learned_from } =
+            lessons;
         let views: Vec<Matrix> = views.iter().map(|view| Matrix::new(view.concat(), DESCRIPTION_DIM)).collect();
         if views.is_empty() {
             return Err(ModelError::mismatch("views to learn from", "one or more", 0));
@@ -46,12 +49,15 @@ impl Domain {
             return Err(ModelError::mismatch("descriptions of a view", classes.len(), view.rows()));
         }
         learned_from.sort_unstable();
+        // Of a file that several places were cut from, one is enough.
+        learned_from.dedup();
         let question = tongue.as_ref().map(|_| QUESTIONS[0].to_owned()).unwrap_or_default();
         let mut domain = Self {
             name,
             question,
             labels,
             resolution_px,
+            scope,
             head: fit.raw(),
             temperature: fit.temperature(),
             novelty: Novelty::fit(&views, classes)?,

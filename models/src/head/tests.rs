@@ -6,6 +6,7 @@ fn origin() -> Origin {
         labels: vec!["good".to_owned(), "scratch".to_owned()],
         encoder: "network/0123456789abcdef/224px".to_owned(),
         resolution_px: 224,
+        scope: Scope::Picture,
         seed: 7,
         data: "photos".to_owned(),
         licence: "CC0-1.0".to_owned(),

@@ -14,6 +14,7 @@ use crate::{
         BankInspector, Inspector, Latency, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher,
         evaluate,
     },
+    head::ClassLayout,
     home::StationName,
     kit::{Kit, Text},
 };
@@ -36,7 +37,7 @@ pub(super) struct EvalArgs {
     /// Folder of the data set
     #[arg(required_unless_present = "compare")]
     dataset: Option<PathBuf>,
-    /// How the data set is laid out
+    /// How the data set is laid out [default with --head and --domain: folders]
     #[arg(long, value_enum, required_unless_present_any = ["head", "domain", "head_only", "compare"])]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
@@ -45,19 +46,19 @@ pub(super) struct EvalArgs {
     /// Compare position by position with an aligned golden template; always so for deeppcb
     #[arg(long)]
     template: bool,
-    /// Measure the head in this folder, made by `loupe train`, on class folders; of a data set with parts, on the test part
+    /// Measure the head in this folder, made by `loupe train`, on class folders or labelled boxes; of a data set with parts, on the test part
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["layout", "template", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["template", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     head: Option<PathBuf>,
     /// Measure the trained eyes of a domain (`crops`, `factory`, or the file of another), head and language model, on class folders
-    /// that it knows
+    /// or labelled boxes that it knows
     #[arg(
         long,
         value_name = "NAME",
-        conflicts_with_all = ["layout", "template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     domain: Option<String>,
     /// With --domain: a folder of pictures that are not the domain's, with all folders in it, to measure whether it knows
@@ -130,6 +131,16 @@ impl EvalArgs {
         Ok(Folders { dataset, output })
     }
 
+    /// Returns how pictures lie that have the name of a class.
+    const fn class_layout(&self) -> ClassLayout {
+        match self.layout {
+            Some(Layout::Deeppcb) => ClassLayout::Deeppcb,
+            Some(Layout::Coco) => ClassLayout::Coco,
+            // What the test part holds is measured, as of class folders.
+            Some(Layout::Mvtec | Layout::Folders) | None => ClassLayout::Folders,
+        }
+    }
+
     fn plan(&self, layout: Layout, folders: Folders<'_>) -> Plan {
         Plan {
             dataset: folders.dataset.to_owned(),
@@ -169,12 +180,13 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
     }
     let folders = args.folders()?;
     if let Some(head) = &args.head {
-        return head::run(head, folders, args.print());
+        return head::run(head, folders, args.class_layout(), args.print());
     }
     if let Some(domain) = &args.domain {
         let order = domain::Order {
             domain,
             dataset: folders.dataset,
+            layout: args.class_layout(),
             strangers: args.strangers.as_deref(),
             text: if args.no_text { Text::Plain } else { Text::Written },
             output: folders.output,

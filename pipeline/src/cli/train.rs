@@ -14,7 +14,7 @@ use models::{
     tuning::TuningOptions,
 };
 
-use super::{Outcome, print_json, print_line, print_next_of_domain, progress, warn_of_left_out};
+use super::{Outcome, options_for, print_json, print_line, print_next_of_domain, progress, warn_of_left_out};
 use crate::{
     diagnosis::good_classes,
     head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
@@ -27,7 +27,9 @@ use crate::{
 #[command(
     after_help = "The data are a folder for each class (DIR/good, DIR/scratch, ...) with two pictures or more in each, better twenty; or \
     folders DIR/train..., DIR/val... and DIR/test... of such folders, of which test parts are never learned from. Names of pictures \
-    should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part.\n\n\
+    should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part. With \
+    --layout coco or deeppcb each labelled box is a picture, shown with as much about it as it is large; beside them places without a box are \
+    learned as good. What learns so names the places that a station's gate has found: inspect --station NAME --domain FILE.\n\n\
     Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
     written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
     and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
@@ -245,7 +247,7 @@ fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcom
     if training.good_labels.is_empty() {
         print_line("  no class is called good: it names, it does not judge (--good CLASS)")?;
     }
-    print_next_of_domain(&domain)?;
+    print_next_of_domain(&domain, training.scope)?;
     Ok(Outcome::Done)
 }
 
@@ -270,7 +272,9 @@ fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {
         trained.validation_source
     ))?;
     explain_validation(validation, &trained.left_out)?;
-    let head = output.display();
-    print_line(&format!("next: loupe eval TEST --head {head} --output out; loupe classify --head {head} PICTURE..."))?;
+    let (head, (labelled, gated)) = (output.display(), options_for(origin.scope));
+    print_line(&format!(
+        "next: loupe eval TEST{labelled} --head {head} --output out; loupe inspect{gated} --head {head} PICTURE"
+    ))?;
     Ok(Outcome::Done)
 }

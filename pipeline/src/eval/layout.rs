@@ -172,6 +172,19 @@ impl Dataset {
     }
 }
 
+/// Returns every part of the data set in `root` with its name, `train`, `val`, `test`, or none where there are no parts. Layouts without boxes
+/// have none.
+///
+/// # Errors
+/// As [`Dataset::open`].
+pub(crate) fn parts(root: &Path, layout: Layout) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
+    match layout {
+        Layout::Deeppcb => deeppcb::parts(root),
+        Layout::Coco => coco::parts(root),
+        Layout::Mvtec | Layout::Folders => Ok(Vec::new()),
+    }
+}
+
 /// Returns what tells an image of a class, whose file has this hash, from every other.
 pub(crate) fn identity(sha256: &str, class: &str) -> String {
     format!("{sha256} {class}")

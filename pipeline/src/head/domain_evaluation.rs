@@ -13,7 +13,7 @@ use models::domain::Domain;
 use serde::Serialize;
 
 use super::{
-    Evaluation, HeadError, Part, Parts, Picture, Reason, evaluation::Measured, folders::read_strictest,
+    ClassLayout, Evaluation, HeadError, Part, Parts, Picture, Reason, evaluation::Measured, layout::Listing,
     table::MeasureTable,
 };
 use crate::eval::{
@@ -75,8 +75,10 @@ impl DomainEvaluation {
 /// What is measured and how.
 #[derive(Debug, Clone, Copy)]
 pub struct DomainPlan<'a> {
-    /// Class folders, or parts of them.
+    /// Where its pictures are.
     pub dataset: &'a Path,
+    /// How they lie there.
+    pub layout: ClassLayout,
     /// A folder of pictures that are not the domain's, in it or in folders below it.
     pub strangers: Option<&'a Path>,
     /// A picture of less than this familiarity, in 0..=1, counts as refused.
@@ -102,7 +104,7 @@ pub fn evaluate_domain(
 ) -> Result<DomainEvaluation, HeadError> {
     fs::create_dir_all(plan.output).map_err(HeadError::io(plan.output))?;
     let domain = Arc::clone(&examinee.domain);
-    let (part, pictures) = read_strictest(plan.dataset)?;
+    let (part, Listing { pictures, problems, .. }) = plan.layout.read_strictest(plan.dataset, domain.scope())?;
     let taken_for = examinee.taken_for(plan.dataset, &pictures)?;
     let mut own = unseen(&domain, pictures);
     // Found out before the work, not after it.
@@ -130,6 +132,7 @@ pub fn evaluate_domain(
         strange,
         blank,
     };
+    own.left_out.extend(problems);
     own.left_out.append(&mut others.left_out);
     let evaluation = findings.written(Measured { dataset: plan.dataset, part, left_out: own.left_out })?;
     examiner.close()?;
@@ -138,16 +141,16 @@ pub fn evaluate_domain(
 
 fn unseen(domain: &Domain, pictures: Vec<Picture>) -> Parts {
     let mut parts = Parts::of(pictures);
-    parts.leave_out_for(|digest| domain.has_learned_from(digest).then_some(Reason::LearnedFrom));
+    parts.leave_out_for(|_, digest| domain.has_learned_from(digest).then_some(Reason::LearnedFrom));
     parts
 }
 
 fn strangers_in(folder: &Path, domain: &Domain, own: &Parts) -> Result<Parts, HeadError> {
-    let stranger = |path| Picture { path, class: String::new(), part: Part::Test };
+    let stranger = |path| Picture { path, place: None, class: String::new(), part: Part::Test };
     let mut parts = unseen(domain, pictures_below(folder)?.into_iter().map(stranger).collect());
     let own: BTreeMap<&[u8; 32], &Path> =
         own.pictures.iter().map(|(own, digest)| (digest, own.path.as_path())).collect();
-    parts.leave_out_for(|digest| own.get(digest).map(|&own| Reason::TwoClasses(own.to_owned())));
+    parts.leave_out_for(|_, digest| own.get(digest).map(|&own| Reason::TwoClasses(own.to_owned())));
     if parts.pictures.is_empty() {
         return Err(HeadError::unfit(folder, STRANGER, contents(folder)?));
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cameras::Place;
 use serde::Serialize;
 
 use super::{ClassMeasures, HeadError, LeftOut, Part};
@@ -79,7 +80,10 @@ pub(super) struct Prediction {
     /// Of the draw that the head was made of; `None` without draws.
     pub(super) seed: Option<u64>,
     pub(super) path: PathBuf,
-    /// Of its file, in hexadecimal.
+    /// The labelled box, where that and what is about it is the picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<Place>,
+    /// Of its file, in hexadecimal; and the place in it, where the picture is one.
     pub(super) sha256: String,
     /// Name of its folder.
     pub(super) class: String,

@@ -3,12 +3,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cameras::{CameraError, FrameId};
-use models::{
-    Encoder, ModelError,
-    hash::{hexadecimal, sha256},
-    head::describe,
-};
+use cameras::CameraError;
+use models::{Encoder, ModelError, hash::sha256, head::describe};
 use serde::{Deserialize, Serialize};
 
 use super::{HeadError, Parts, Picture};
@@ -82,11 +78,11 @@ impl<'a> Describer<'a> {
 
     /// `Err` inside when the picture alone cannot be read.
     fn describe(&mut self, picture: &Picture, digest: &[u8; 32]) -> Result<Result<Described, CameraError>, HeadError> {
-        let key = sha256([&hexadecimal(digest), self.encoder.identity().as_str(), RECIPE].join("\n"));
+        let key = sha256([picture.content(digest).as_str(), self.encoder.identity().as_str(), RECIPE].join("\n"));
         if let Some(description) = self.journal.take(&key).and_then(Kept::into_described) {
             return Ok(Ok(description));
         }
-        let frame = match cameras::decode_file(&picture.path, FrameId { source: "head".into(), seq: 0 }) {
+        let frame = match picture.open("head") {
             Ok(frame) => frame,
             Err(error) => return Ok(Err(error)),
         };

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use models::{Encoder, head::Head};
+use models::{Encoder, Scope, head::Head};
 
 use super::{
     ClassLayout, HeadError, HeadEvaluation, HeadPlan, Part, Parts, Picture,
@@ -132,7 +132,7 @@ fn fitted(
     let values = described.into_iter().map(|described: Described| described.values).collect();
     let learned = Learned::of(&head_plan, &parts, labels, &[values])?;
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
-    Ok(Head::new(&learned.fit, origin(&head_plan, &parts, labels.to_vec(), encoder), digests)?)
+    Ok(Head::new(&learned.fit, origin(&head_plan, (&parts, Scope::Picture), labels.to_vec(), encoder), digests)?)
 }
 
 #[cfg(test)]
@@ -143,8 +143,12 @@ mod tests {
 
     fn examples(counts: &[(&str, usize)]) -> Vec<Example> {
         let example = |class: &str, index: usize| {
-            let picture =
-                Picture { path: format!("{class}/{index:02}.png").into(), class: class.to_owned(), part: Part::Train };
+            let picture = Picture {
+                path: format!("{class}/{index:02}.png").into(),
+                place: None,
+                class: class.to_owned(),
+                part: Part::Train,
+            };
             let described = Described { values: vec![index as f32], latency: Duration::ZERO };
             ((picture, [index as u8; 32]), described)
         };

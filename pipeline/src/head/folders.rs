@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use cameras::{CameraError, Frame, FrameId, Place, Rect};
+use models::hash::hexadecimal;
 use serde::Serialize;
 
 use super::HeadError;
@@ -19,7 +21,7 @@ pub enum Part {
 
 impl Part {
     /// Returns the part that a folder of this name holds, where it is one.
-    fn of_folder(name: &str) -> Option<Self> {
+    pub(super) fn of_folder(name: &str) -> Option<Self> {
         match name {
             name if name.starts_with("val") => Some(Self::Validation),
             name if name.starts_with("train") => Some(Self::Train),
@@ -29,39 +31,35 @@ impl Part {
     }
 }
 
-/// How the folders of a training lie.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ClassLayout {
-    /// A folder for each class; or parts `train...`, `val...`, `test...` of such folders, of which test parts are never learned from
-    #[default]
-    Folders,
-    /// `train/good`, `test/good`, `test/<defect>`: every picture is learned from, since only the test part shows defects
-    Mvtec,
-}
-
-impl ClassLayout {
-    /// Returns what may be learned from in `root`, see [`read`].
-    ///
-    /// # Errors
-    /// As [`read`].
-    pub(super) fn read(self, root: &Path) -> Result<Vec<Picture>, HeadError> {
-        let pictures = read(root)?;
-        Ok(match self {
-            Self::Folders => pictures,
-            Self::Mvtec => pictures.into_iter().map(|picture| Picture { part: Part::Train, ..picture }).collect(),
-        })
-    }
-}
-
-/// A picture file with its class.
+/// A picture with its class: a file, or a place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// The file.
     pub path: PathBuf,
-    /// The name of the folder that it lies in.
+    /// The labelled box that is shown with what is about it; `None` where the whole file is the picture.
+    pub place: Option<Place>,
+    /// The name of the folder that it lies in, or of the kind of box.
     pub class: String,
     /// As the folders say; [`Part::Train`] where they say nothing.
     pub part: Part,
+}
+
+impl Picture {
+    /// Returns its pixels, as a frame of the source `source`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn open(&self, source: &str) -> Result<Frame, CameraError> {
+        let frame = cameras::decode_file(&self.path, FrameId { source: source.into(), seq: 0 })?;
+        Ok(self.place.map_or_else(|| frame.clone(), |place| frame.cut_out(place)))
+    }
+
+    /// Returns what tells its pixels from all others, where `digest` is the SHA-256 of its file: that in hexadecimal, and the place.
+    pub(crate) fn content(&self, digest: &[u8; 32]) -> String {
+        let file = hexadecimal(digest);
+        let Some(Place { rect: Rect { x, y, width, height }, side_px }) = self.place else { return file };
+        format!("{file} at {x},{y},{width},{height} in {side_px}")
+    }
 }
 
 /// Returns the pictures of the class folders in `root`, by class and in the order of their names; or, where `root` holds folders that begin with
@@ -83,17 +81,6 @@ pub fn read(root: &Path) -> Result<Vec<Picture>, HeadError> {
     Ok(pictures)
 }
 
-/// Returns the strictest part that `root` has, with its pictures.
-///
-/// # Errors
-/// As [`read`].
-pub(super) fn read_strictest(root: &Path) -> Result<(Part, Vec<Picture>), HeadError> {
-    let mut pictures = read(root)?;
-    let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
-    pictures.retain(|picture| picture.part == part);
-    Ok((part, pictures))
-}
-
 fn classes_in(root: &Path, folders: &[PathBuf], part: Part) -> Result<Vec<Picture>, HeadError> {
     if folders.is_empty() {
         return Err(HeadError::unfit(root, "a folder for each class", contents(root)?));
@@ -105,7 +92,7 @@ fn classes_in(root: &Path, folders: &[PathBuf], part: Part) -> Result<Vec<Pictur
             return Err(HeadError::unfit(folder, "pictures of the class, or no such folder", contents(folder)?));
         }
         let class = name_of(folder);
-        pictures.extend(found.into_iter().map(|path| Picture { path, class: class.clone(), part }));
+        pictures.extend(found.into_iter().map(|path| Picture { path, place: None, class: class.clone(), part }));
     }
     Ok(pictures)
 }

@@ -4,16 +4,15 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use models::{
     Encoder, ModelError,
-    hash::hexadecimal,
     head::{Head, Origin},
 };
 use serde::Serialize;
 
 use super::{
-    ClassMeasures, Classified, Evaluation, HEAD_FILE, HeadError, Parts, Picture, Reason,
+    ClassLayout, ClassMeasures, Classified, Evaluation, HEAD_FILE, HeadError, Parts, Picture, Reason,
     evaluation::{Measured, Prediction, write},
     features::{Described, Describer, JOURNAL, in_picture},
-    folders::read_strictest,
+    layout::Listing,
     page::{Exhibit, Page},
     table::MeasureTable,
 };
@@ -58,8 +57,8 @@ pub struct SeedRow {
     pub measures: BTreeMap<&'static str, f64>,
 }
 
-/// Measures `head`, which was opened from the folder `folder`, on the features of the `encoder` that it was fitted to, on the class folders in
-/// `dataset` and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a data set with parts the
+/// Measures `head`, which was opened from the folder `folder`, on the features of the `encoder` that it was fitted to, on the pictures in
+/// `dataset`, which lie as `layout` says, and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a data set with parts the
 /// strictest is measured; files that the head has learned from, or that are there twice, are left out. `watch` is told how many of how many
 /// pictures are done. An evaluation that was interrupted goes on where it was.
 ///
@@ -68,17 +67,18 @@ pub struct SeedRow {
 pub fn evaluate(
     (folder, head): (&Path, &Head),
     encoder: &mut Encoder,
-    dataset: &Path,
+    (dataset, layout): (&Path, ClassLayout),
     output: &Path,
     watch: &mut dyn FnMut(usize, usize),
 ) -> Result<HeadEvaluation, HeadError> {
     // Found out before the work, not after it.
     fs::create_dir_all(output).map_err(HeadError::io(output))?;
     check_encoder(encoder, head)?;
-    let (part, pictures) = read_strictest(dataset)?;
+    let (part, Listing { pictures, problems, .. }) = layout.read_strictest(dataset, head.origin().scope)?;
     let mut parts = Parts::of(pictures);
+    parts.left_out.extend(problems);
     parts.check_classes(dataset, part, &head.origin().labels)?;
-    parts.leave_out_for(|digest| head.has_learned_from(digest).then_some(Reason::LearnedFrom));
+    parts.leave_out_for(|_, digest| head.has_learned_from(digest).then_some(Reason::LearnedFrom));
     let mut describer = Describer::open(encoder, &output.join(JOURNAL))?;
     let described = describer.describe_all(&mut parts, watch)?;
     let round = Round::of(None, head, &parts.pictures, &described)?;
@@ -125,7 +125,8 @@ impl Round {
             predictions.push(Prediction {
                 seed,
                 path: picture.path.clone(),
-                sha256: hexadecimal(digest),
+                place: picture.place,
+                sha256: picture.content(digest),
                 class: picture.class.clone(),
                 said: labels[one.said()].clone(),
                 is_right: one.is_right(),

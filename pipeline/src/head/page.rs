@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use askama::Template;
+use cameras::Place;
 
 use super::{
     ClassMeasures, Evaluation, HeadError, LeftOut, ReliabilityBin,
@@ -12,7 +13,10 @@ use super::{
 };
 use crate::{
     eval::Latency,
-    html::{coverage::CoverageChart, picture::data_uri},
+    html::{
+        coverage::CoverageChart,
+        picture::{data_uri, place_data_uri},
+    },
 };
 
 /// Pictures that a gallery shows.
@@ -66,10 +70,17 @@ impl Gallery {
 }
 
 impl Shot {
-    /// Returns the picture at `path`, which was called `said`; `None` of a file that has gone since.
-    pub(super) fn of(path: &Path, (said, probability): (&str, f64), words: Vec<String>) -> Option<Self> {
+    /// Returns the picture at `path`, or the place in it, which was called `said`; `None` of a file that has gone since.
+    pub(super) fn of(
+        (path, place): (&Path, Option<Place>),
+        (said, probability): (&str, f64),
+        words: Vec<String>,
+    ) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().into_owned();
-        let picture = data_uri(path, SIDE_PX)?;
+        let picture = match place {
+            None => data_uri(path, SIDE_PX)?,
+            Some(place) => place_data_uri(path, place, SIDE_PX)?,
+        };
         Some(Self { name, said: format!("{said}, {probability:.3}"), words, picture })
     }
 }
@@ -156,7 +167,7 @@ fn mistakes(wrong: &[&Prediction]) -> Gallery {
     let shot = |prediction: &&Prediction| {
         let mut words = vec![format!("is {}", prediction.truth())];
         words.extend(prediction.beside.iter().flat_map(Beside::words));
-        Shot::of(&prediction.path, (&prediction.said, prediction.probability), words)
+        Shot::of((&prediction.path, prediction.place), (&prediction.said, prediction.probability), words)
     };
     Gallery::of(("Surest mistakes", ""), wrong.iter().map(shot))
 }

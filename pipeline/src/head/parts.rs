@@ -27,6 +27,8 @@ pub enum Reason {
     LearnedFrom,
     /// It cannot be read; this is what was said.
     Unreadable(String),
+    /// A label of it does not do; this is what was said.
+    BadLabel(String),
 }
 
 /// A picture that was neither learned from nor measured on.
@@ -52,7 +54,7 @@ impl LeftOut {
                 format!("{path}: left out, the same file is in another class, {}", other.display())
             }
             // What was said names the file already.
-            Reason::Unreadable(message) => format!("left out: {message}"),
+            Reason::Unreadable(message) | Reason::BadLabel(message) => format!("left out: {message}"),
         }
     }
 }
@@ -60,7 +62,7 @@ impl LeftOut {
 /// Pictures by their content, and those that are left out.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// Each with the SHA-256 of its file; no file twice.
+    /// Each with the SHA-256 of its file; no file twice, and no place of one.
     pub pictures: Vec<(Picture, [u8; 32])>,
     /// In the order of their paths.
     pub left_out: Vec<LeftOut>,
@@ -71,19 +73,24 @@ impl Parts {
     /// strictest part keeps one, and what has two classes is left out altogether.
     pub fn of(pictures: Vec<Picture>) -> Self {
         let mut parts = Self::default();
-        let mut by_content: BTreeMap<[u8; 32], Vec<Picture>> = BTreeMap::new();
+        let mut by_content: BTreeMap<String, ([u8; 32], Vec<Picture>)> = BTreeMap::new();
         for picture in pictures {
             match fs::read(&picture.path) {
-                Ok(bytes) => by_content.entry(digest(bytes)).or_default().push(picture),
+                Ok(bytes) => {
+                    let digest = digest(bytes);
+                    let same = by_content.entry(picture.content(&digest)).or_insert_with(|| (digest, Vec::new()));
+                    same.1.push(picture);
+                }
                 Err(error) => {
                     let message = format!("{}: {error}", picture.path.display());
                     parts.leave_out(picture.path, Reason::Unreadable(message));
                 }
             }
         }
-        for (sha256, same) in by_content {
+        for (sha256, same) in by_content.into_values() {
             parts.keep_one(sha256, same);
         }
+        parts.leave_out_leaks();
         // Neighbours are those whose numbers are: 10 follows 9.
         let by_name = |a: &Picture, b: &Picture| natural_order(&a.path, &b.path);
         parts
@@ -91,6 +98,21 @@ impl Parts {
             .sort_by(|(a, _), (b, _)| (a.part, &a.class).cmp(&(b.part, &b.class)).then_with(|| by_name(a, b)));
         parts.left_out.sort_by(|a, b| a.path.cmp(&b.path));
         parts
+    }
+
+    /// Leaves out the places of files of which others are in a stricter part.
+    fn leave_out_leaks(&mut self) {
+        let mut strictest: BTreeMap<[u8; 32], (Part, PathBuf)> = BTreeMap::new();
+        for (picture, digest) in &self.pictures {
+            let known = strictest.entry(*digest).or_insert_with(|| (picture.part, picture.path.clone()));
+            if picture.part > known.0 {
+                *known = (picture.part, picture.path.clone());
+            }
+        }
+        self.leave_out_for(|picture, digest| {
+            let (part, path) = &strictest[digest];
+            (*part > picture.part).then(|| Reason::Leakage(path.clone()))
+        });
     }
 
     fn leave_out(&mut self, path: PathBuf, reason: Reason) {
@@ -115,10 +137,10 @@ impl Parts {
         self.pictures.push((first, sha256));
     }
 
-    /// Leaves out the pictures for which there is a `reason`, told by the SHA-256 of their files.
-    pub(super) fn leave_out_for(&mut self, reason: impl Fn(&[u8; 32]) -> Option<Reason>) {
+    /// Leaves out the pictures for which there is a `reason`, told with the SHA-256 of their files.
+    pub(super) fn leave_out_for(&mut self, reason: impl Fn(&Picture, &[u8; 32]) -> Option<Reason>) {
         for (picture, digest) in std::mem::take(&mut self.pictures) {
-            match reason(&digest) {
+            match reason(&picture, &digest) {
                 Some(reason) => self.leave_out(picture.path, reason),
                 None => self.pictures.push((picture, digest)),
             }
@@ -191,11 +213,15 @@ impl Parts {
     }
 
     /// Moves a fifth of each class from training to validation, one picture at least and one kept at least: a run of neighbours by name, which
-    /// often show the same part, from a place that `seed` chooses.
+    /// often show the same part, from a place that `seed` chooses. Where pictures are places, a fifth of the files with all their places: what
+    /// lies side by side looks alike.
     ///
     /// # Errors
-    /// When a class of the data in `root` has fewer than two pictures.
+    /// When a class of the data in `root` has fewer than two pictures, or there are fewer than two files.
     pub fn split(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
+        if self.pictures.iter().any(|(picture, _)| picture.place.is_some()) {
+            return self.split_files(root, seed);
+        }
         let mut by_class: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, (picture, _)) in self.pictures.iter().enumerate() {
             if picture.part == Part::Train {
@@ -209,14 +235,38 @@ impl Parts {
                 let expected = format!("2 pictures or more of class {class}, to learn from one and choose by another");
                 return Err(HeadError::unfit(root, expected, count.to_string()));
             }
-            let held_out = ((count as f64 * VALIDATION_SHARE).round() as usize).max(1);
-            let first = random.usize(..count);
-            for place in first..first + held_out {
-                self.pictures[indices[place % count]].0.part = Part::Validation;
+            for place in held_out(count, &mut random) {
+                self.pictures[indices[place]].0.part = Part::Validation;
             }
         }
         Ok(())
     }
+
+    fn split_files(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
+        let in_training = self.pictures.iter().filter(|(picture, _)| picture.part == Part::Train);
+        let mut files: Vec<PathBuf> = in_training.map(|(picture, _)| picture.path.clone()).collect();
+        files.sort_by(|a, b| natural_order(a, b));
+        files.dedup();
+        if files.len() < 2 {
+            let expected = "2 files or more, to learn from one and choose by another";
+            return Err(HeadError::unfit(root, expected, files.len().to_string()));
+        }
+        let chosen: BTreeSet<&PathBuf> =
+            held_out(files.len(), &mut fastrand::Rng::with_seed(seed)).map(|place| &files[place]).collect();
+        for (picture, _) in &mut self.pictures {
+            if picture.part == Part::Train && chosen.contains(&picture.path) {
+                picture.part = Part::Validation;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a run of a fifth of `count` places, one at least, round the end if need be.
+fn held_out(count: usize, random: &mut fastrand::Rng) -> impl Iterator<Item = usize> + use<> {
+    let len = ((count as f64 * VALIDATION_SHARE).round() as usize).max(1);
+    let first = random.usize(..count);
+    (first..first + len).map(move |place| place % count)
 }
 
 /// Returns the classes of those `pictures` that are of a part, in the order of their names.

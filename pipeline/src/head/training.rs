@@ -4,7 +4,7 @@ use std::{
 };
 
 use models::{
-    Encoder,
+    Encoder, Scope,
     hash::sha256,
     head::{Choice, Examples, Fit, Head, LossPoint, Origin, fit},
 };
@@ -15,6 +15,7 @@ use super::{
     card::Card,
     charts::{ConfusionChart, LossChart, rendered},
     features::{Described, Describer, JOURNAL},
+    layout::Listing,
     output::{check_output, write_texts},
     parts::classes,
 };
@@ -90,7 +91,7 @@ pub fn train(
     let described = describer.describe_all(&mut parts, watch)?;
     let descriptions = described.into_iter().map(|described: Described| described.values).collect();
     let learned = Learned::of(plan, &parts, &gathered.labels, &[descriptions])?;
-    let origin = origin(plan, &parts, gathered.labels, describer.encoder_identity());
+    let origin = origin(plan, (&parts, gathered.scope), gathered.labels, describer.encoder_identity());
     let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
     let head = Head::new(&learned.fit, origin, digests)?;
     let validation = learned.measured(&head.origin().labels);
@@ -120,6 +121,8 @@ pub(crate) struct Gathered {
     pub(crate) parts: Parts,
     /// The classes.
     pub(crate) labels: Vec<String>,
+    /// What of a frame the pictures show.
+    pub(crate) scope: Scope,
     pub(crate) validation_source: String,
     /// Pictures of the test part.
     pub(crate) n_test: usize,
@@ -131,11 +134,13 @@ impl Gathered {
     /// # Errors
     /// When they are no class folders, or hold too little to learn from.
     pub(crate) fn of(plan: &HeadPlan) -> Result<Self, HeadError> {
-        let mut pictures = plan.layout.read(&plan.data)?;
+        let Listing { mut pictures, mut problems, scope } = plan.layout.read(&plan.data, None)?;
         if let Some(folder) = &plan.validation {
             pictures.retain(|picture| picture.part != Part::Validation);
+            let others = plan.layout.read(folder, Some(scope))?;
+            problems.extend(others.problems);
             // What is there to measure with is not learned from, wherever it lies.
-            let others = plan.layout.read(folder)?.into_iter().filter(|picture| picture.part != Part::Test);
+            let others = others.pictures.into_iter().filter(|picture| picture.part != Part::Test);
             pictures.extend(others.map(|picture| Picture { part: Part::Validation, ..picture }));
         }
         let labels = classes(&pictures, Part::Train);
@@ -147,6 +152,7 @@ impl Gathered {
             return Err(HeadError::unfit(&plan.data, expected, found));
         }
         let mut parts = Parts::of(pictures);
+        parts.left_out.extend(problems);
         if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) == 0) {
             let found = parts.left_out.iter().find(|left_out| is_of(&left_out.path, label)).map(LeftOut::message);
             let expected = format!("a picture of class {label} to learn from");
@@ -164,7 +170,7 @@ impl Gathered {
         parts.check_classes(place, Part::Validation, &labels)?;
         let n_test = parts.count(Part::Test);
         parts.pictures.retain(|(picture, _)| picture.part != Part::Test);
-        Ok(Self { parts, labels, validation_source, n_test })
+        Ok(Self { parts, labels, scope, validation_source, n_test })
     }
 }
 
@@ -188,10 +194,11 @@ fn is_of(path: &Path, class: &str) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|folder| folder == class)
 }
 
-pub(super) fn origin(plan: &HeadPlan, parts: &Parts, labels: Vec<String>, encoder: String) -> Origin {
+pub(super) fn origin(plan: &HeadPlan, (parts, scope): (&Parts, Scope), labels: Vec<String>, encoder: String) -> Origin {
     Origin {
         encoder,
         resolution_px: plan.resolution_px,
+        scope,
         seed: plan.seed,
         data: plan.data.display().to_string(),
         licence: plan.licence.clone(),

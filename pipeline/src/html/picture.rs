@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cameras::{Place, Rect, Size};
 use image::{DynamicImage, ImageDecoder as _, ImageReader, codecs::jpeg::JpegEncoder, imageops::FilterType};
 
 /// A decoder may use this much memory for one evidence file.
@@ -12,6 +13,17 @@ const QUALITY: u8 = 82;
 /// Returns the picture at `path`, upright and at most `side_px` long and high, as a `data:` address; `None` when it is
 /// gone or cannot be decoded.
 pub(crate) fn data_uri(path: &Path, side_px: u32) -> Option<String> {
+    encoded(&decoded(path)?, side_px)
+}
+
+/// Returns a place in the picture at `path` with what is about it, as [`data_uri`] does the whole.
+pub(crate) fn place_data_uri(path: &Path, place: Place, side_px: u32) -> Option<String> {
+    let image = decoded(path)?;
+    let Rect { x, y, width, height } = place.shown(Size::new(image.width(), image.height()));
+    encoded(&image.crop_imm(x, y, width, height), side_px)
+}
+
+fn decoded(path: &Path) -> Option<DynamicImage> {
     let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MEMORY_LIMIT_BYTES);
@@ -20,7 +32,11 @@ pub(crate) fn data_uri(path: &Path, side_px: u32) -> Option<String> {
     let orientation = decoder.orientation().ok()?;
     let mut image = DynamicImage::from_decoder(decoder).ok()?;
     image.apply_orientation(orientation);
-    let small = shrink(&image, side_px);
+    Some(image)
+}
+
+fn encoded(image: &DynamicImage, side_px: u32) -> Option<String> {
+    let small = shrink(image, side_px);
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(&small.to_rgb8()).ok()?;
     Some(format!("data:image/jpeg;base64,{}", base64(&jpeg)))

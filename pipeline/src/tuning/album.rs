@@ -1,11 +1,14 @@
 use std::path::Path;
 
-use cameras::{Frame, FrameId, Size, decode_file};
+use cameras::{Frame, FrameId, Size};
 use image::RgbImage;
 use models::tuning::{BATCH_PICTURES, input_size, shrunk};
 
 use super::Progress;
 use crate::head::{Gathered, HeadError, HeadPlan, LeftOut, Part, Reason};
+
+/// What frames of a training come from.
+pub(super) const SOURCE: &str = "train";
 
 /// Sides that augmentation cuts from, over those of what the network sees.
 const MARGIN: f64 = 8.0 / 7.0;
@@ -50,7 +53,7 @@ impl Album {
         let pictures = std::mem::take(&mut gathered.parts.pictures);
         let total = pictures.len();
         for (done, (picture, digest)) in pictures.into_iter().enumerate() {
-            match decode_file(&picture.path, id()) {
+            match picture.open(SOURCE) {
                 Ok(frame) => {
                     album.add(&frame, picture.part, gathered.class_of(&picture), cached_px);
                     gathered.parts.pictures.push((picture, digest));
@@ -103,14 +106,14 @@ pub(super) fn with_margin(input_px: [u32; 2]) -> [u32; 2] {
 
 /// Returns what frames of a training are called.
 pub(super) fn id() -> FrameId {
-    FrameId { source: "train".into(), seq: 0 }
+    FrameId { source: SOURCE.into(), seq: 0 }
 }
 
 /// Returns the size whose aspect is the middle one of the pictures, of up to 25 of them.
 fn common_size(gathered: &Gathered, data: &Path) -> Result<Size, HeadError> {
     let pictures = &gathered.parts.pictures;
     let step = pictures.len().div_ceil(25).max(1);
-    let frames = pictures.iter().step_by(step).filter_map(|(picture, _)| decode_file(&picture.path, id()).ok());
+    let frames = pictures.iter().step_by(step).filter_map(|(picture, _)| picture.open(SOURCE).ok());
     let mut sizes: Vec<Size> = frames.map(|frame| frame.size()).collect();
     let aspect = |size: &Size| f64::from(size.width_px) / f64::from(size.height_px.max(1));
     sizes.sort_by(|a, b| aspect(a).total_cmp(&aspect(b)));

@@ -1,6 +1,6 @@
 //! From trained weights to a domain: what the eyes see, a head on it, and the score of what was never seen.
 
-use cameras::{Frame, PixelFormat, Size, decode_file};
+use cameras::{Frame, PixelFormat, Size};
 use fastrand::Rng;
 use image::RgbImage;
 use models::{
@@ -13,7 +13,7 @@ use models::{
 
 use super::{
     DOMAIN_FILE, Progress, SCHEMA, Speech, Training, TuningPlan, Workshop,
-    album::{Album, id, with_margin},
+    album::{Album, SOURCE, id, with_margin},
     card::Card,
     epochs::Run,
     is_good, named,
@@ -62,6 +62,7 @@ impl Graduation<'_> {
             name: plan.subject.clone(),
             labels: named(plan, &gathered.labels),
             resolution_px,
+            scope: gathered.scope,
             tuned,
             fit: &learned.fit,
             views: &views,
@@ -112,8 +113,8 @@ fn describe(
     let mut views = vec![Vec::new(); count + 1];
     let mut random = Rng::with_seed(seed);
     for (done, (picture, _)) in pictures.iter().enumerate() {
-        let frame = decode_file(&picture.path, id())
-            .map_err(|error| HeadError::unfit(&picture.path, "a picture", error.to_string()))?;
+        let frame =
+            picture.open(SOURCE).map_err(|error| HeadError::unfit(&picture.path, "a picture", error.to_string()))?;
         views[0].push(seen(eyes, &frame, picture)?.description);
         let Size { width_px, height_px } = eyes.input_size(frame.size());
         let plain = shrunk(&frame, with_margin([width_px, height_px]));
@@ -153,6 +154,7 @@ fn training(
         good_labels: gathered.labels.iter().filter(|class| is_good(plan, class)).cloned().collect(),
         labels: gathered.labels.clone(),
         data: plan.pictures.data.display().to_string(),
+        scope: gathered.scope,
         licence: plan.pictures.licence.clone(),
         validation_source: gathered.validation_source.clone(),
         n_train: gathered.counts(Part::Train),

@@ -6,7 +6,7 @@ use models::{bundle::DEFAULT_BUNDLE, domain::Domain, ort_engine::SessionConfig};
 
 use super::{Outcome, Print, latency_line, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{DomainEvaluation, DomainPlan, Examinee, MeasureRow, MeasureTable, evaluate_domain},
+    head::{ClassLayout, DomainEvaluation, DomainPlan, Examinee, MeasureRow, MeasureTable, evaluate_domain},
     kit::{Kit, Text},
     policy::Policy,
 };
@@ -17,6 +17,7 @@ pub(super) struct Order<'a> {
     /// Name or file of the domain.
     pub(super) domain: &'a str,
     pub(super) dataset: &'a Path,
+    pub(super) layout: ClassLayout,
     pub(super) strangers: Option<&'a Path>,
     pub(super) text: Text,
     pub(super) output: &'a Path,
@@ -36,7 +37,8 @@ pub(super) fn run(order: Order<'_>, print: Print) -> anyhow::Result<Outcome> {
     };
     let mut examinee = Examinee { domain, eyes, models, author: author.as_mut().map(|author| author as _) };
     let familiar_from = Policy::default().familiar_from;
-    let plan = DomainPlan { dataset: order.dataset, strangers: order.strangers, familiar_from, output: order.output };
+    let Order { dataset, layout, strangers, output, .. } = order;
+    let plan = DomainPlan { dataset, layout, strangers, familiar_from, output };
     let bar = progress::bar(0, "looking at pictures");
     let evaluation = evaluate_domain(&mut examinee, plan, &mut progress::counting(&bar));
     bar.finish_and_clear();
@@ -51,7 +53,7 @@ fn say(summary: &DomainEvaluation, output: &Path, print: Print) -> anyhow::Resul
     }
     let (measured, left_out) = (evaluation.measures.n_images, evaluation.left_out.len());
     print_line(&format!("{measured} pictures measured, {left_out} left out"))?;
-    print_line(&format!("their folders are taken for the classes of {}", taken_for.words()))?;
+    print_line(&format!("their classes are taken for those of {}", taken_for.words()))?;
     for line in evaluation.measures.lines() {
         print_line(&line)?;
     }

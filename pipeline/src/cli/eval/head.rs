@@ -9,7 +9,7 @@ use models::{
 
 use super::{Folders, Outcome, Print, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{FewShotPlan, HEAD_FILE, HeadEvaluation, RESOLUTION_PX, evaluate, evaluate_few_shot},
+    head::{ClassLayout, FewShotPlan, HEAD_FILE, HeadEvaluation, RESOLUTION_PX, evaluate, evaluate_few_shot},
     kit::Kit,
 };
 
@@ -17,11 +17,11 @@ use crate::{
 ///
 /// # Errors
 /// One line that names the file or folder, what was expected and what was found.
-pub(super) fn run(head: &Path, folders: Folders<'_>, print: Print) -> anyhow::Result<Outcome> {
+pub(super) fn run(head: &Path, folders: Folders<'_>, layout: ClassLayout, print: Print) -> anyhow::Result<Outcome> {
     let (mut encoder, opened) = open_parts(head)?;
     let bar = progress::bar(0, "classifying pictures");
-    let evaluation =
-        evaluate((head, &opened), &mut encoder, folders.dataset, folders.output, &mut progress::counting(&bar));
+    let Folders { dataset, output } = folders;
+    let evaluation = evaluate((head, &opened), &mut encoder, (dataset, layout), output, &mut progress::counting(&bar));
     bar.finish_and_clear();
     say(&evaluation?, folders, print)
 }

@@ -27,12 +27,7 @@ const PARTS: [&str; 4] = ["train", "", "val", "test"];
 /// unlabelled image is learned from, and the rest judged.
 pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
     let mut files = label_files(root)?;
-    let Some(judged) = files.pop() else {
-        return Err(wrong_layout(
-            root,
-            "a JSON file of COCO labels, beside its pictures or in annotations (layout coco)",
-        ));
-    };
+    let Some(judged) = files.pop() else { return Err(no_labels(root)) };
     let mut dataset = read(&judged)?;
     if let Some(train) = files.into_iter().find(|file| file.part == 0) {
         let train = read(&train)?;
@@ -52,6 +47,19 @@ pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
         });
     }
     Ok(dataset)
+}
+
+/// Every part that has a file of labels.
+pub(super) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
+    let files = label_files(root)?;
+    if files.is_empty() {
+        return Err(no_labels(root));
+    }
+    files.iter().map(|file| Ok((PARTS[file.part], read(file)?))).collect()
+}
+
+fn no_labels(root: &Path) -> EvalError {
+    wrong_layout(root, "a JSON file of COCO labels, beside its pictures or in annotations (layout coco)")
 }
 
 fn good_of(samples: &[Sample]) -> impl Iterator<Item = &Sample> {

@@ -23,7 +23,17 @@ const PARTS: [&str; 3] = ["test", "val", "train"];
 
 pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
     let part = PARTS.iter().map(|part| root.join(part)).find(|folder| folder.is_dir());
-    let folder = part.as_deref().unwrap_or(root);
+    read(part.as_deref().unwrap_or(root))
+}
+
+/// Every part, or the whole where there are none.
+pub(super) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
+    let folders = PARTS.iter().map(|part| (*part, root.join(part))).filter(|(_, folder)| folder.is_dir());
+    let parts: Vec<_> = folders.map(|(part, folder)| Ok((part, read(&folder)?))).collect::<Result<_, EvalError>>()?;
+    if parts.is_empty() { Ok(vec![("", read(root)?)]) } else { Ok(parts) }
+}
+
+fn read(folder: &Path) -> Result<Dataset, EvalError> {
     let mut dataset = Dataset::default();
     for image in test_images(folder)? {
         add_pair(image, &mut dataset)?;

@@ -1,10 +1,7 @@
 use std::{path::Path, time::Duration};
 
 use cameras::{CameraError, Frame, FrameId, PixelFormat, Size};
-use models::{
-    domain::Opinion,
-    hash::{hexadecimal, sha256},
-};
+use models::{domain::Opinion, hash::sha256};
 use serde::{Deserialize, Serialize};
 
 use super::examinee::{Asked, Examinee, Found, Spoken};
@@ -94,9 +91,7 @@ impl<'a, 'b> Examiner<'a, 'b> {
         watch: &mut dyn FnMut(),
     ) -> Result<Vec<Found>, HeadError> {
         parts.find_in_each(|picture, digest| {
-            let id = FrameId { source: "eval".into(), seq: 0 };
-            let found =
-                self.found(&hexadecimal(digest), (&picture.path, asked), || cameras::decode_file(&picture.path, id));
+            let found = self.found(&picture.content(digest), (&picture.path, asked), || picture.open("eval"));
             watch();
             found
         })

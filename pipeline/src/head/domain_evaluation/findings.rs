@@ -88,7 +88,8 @@ impl Findings<'_> {
             Prediction {
                 seed: None,
                 path: picture.path.clone(),
-                sha256: hexadecimal(digest),
+                place: picture.place,
+                sha256: picture.content(digest),
                 class: picture.class.clone(),
                 said: labels[said].clone(),
                 is_right: one.is_right(),
@@ -189,7 +190,11 @@ impl Findings<'_> {
         let shot = |(picture, opinion): (&Picture, &Opinion)| {
             let Told { label, probability } = opinion.told(self.domain.labels())[0];
             let said = self.domain.labels()[label].text();
-            Shot::of(&picture.path, (&said, probability), vec![format!("familiarity {:.3}", opinion.familiarity)])
+            Shot::of(
+                (&picture.path, picture.place),
+                (&said, probability),
+                vec![format!("familiarity {:.3}", opinion.familiarity)],
+            )
         };
         let title = ("Strangers that it takes for its own", "The most familiar first.");
         Gallery::of(title, known.into_iter().map(shot))

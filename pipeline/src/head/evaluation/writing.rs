@@ -51,8 +51,9 @@ fn write_predictions(path: &Path, predictions: &[&Prediction]) -> Result<(), Hea
 }
 
 fn row(prediction: &Prediction) -> Vec<String> {
-    let Prediction { seed, path, sha256, class, said, is_right, probability, beside, latency_ms, probabilities } =
-        prediction;
+    let Prediction {
+        seed, path, sha256, class, said, is_right, probability, beside, latency_ms, probabilities, ..
+    } = prediction;
     let mut row = vec![
         or_empty(seed.as_ref()),
         path.display().to_string(),

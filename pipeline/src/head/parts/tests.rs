@@ -6,7 +6,7 @@ fn pictures(files: &[(&str, &str, &str, Part)]) -> (tempfile::TempDir, Vec<Pictu
     let pictures = files.iter().map(|(name, content, class, part)| {
         let path = root.path().join(name);
         fs::write(&path, content).unwrap();
-        Picture { path, class: (*class).to_owned(), part: *part }
+        Picture { path, place: None, class: (*class).to_owned(), part: *part }
     });
     let pictures = pictures.collect();
     (root, pictures)
@@ -30,7 +30,7 @@ fn a_file_that_is_there_twice_is_kept_once_in_the_strictest_part() {
         ("h", "4", "bad", Part::Train),
     ]);
     let place = |name: &str| root.path().join(name);
-    pictures.push(Picture { path: place("gone"), class: "good".to_owned(), part: Part::Train });
+    pictures.push(Picture { path: place("gone"), place: None, class: "good".to_owned(), part: Part::Train });
     let parts = Parts::of(pictures);
     assert_eq!(names(&parts, Part::Train), ["a"]);
     assert_eq!(names(&parts, Part::Validation), ["g"]);
@@ -55,8 +55,12 @@ fn a_fifth_of_each_class_is_held_out_as_neighbours() {
     for (count, held_out) in [(2, 1), (3, 1), (7, 1), (8, 2), (20, 4), (150, 30)] {
         let mut seen = BTreeSet::new();
         for seed in 0..20 {
-            let picture =
-                |i: usize| Picture { path: format!("{i:03}").into(), class: "good".to_owned(), part: Part::Train };
+            let picture = |i: usize| Picture {
+                path: format!("{i:03}").into(),
+                place: None,
+                class: "good".to_owned(),
+                part: Part::Train,
+            };
             let mut parts = Parts { pictures: (0..count).map(|i| (picture(i), [0; 32])).collect(), left_out: vec![] };
             parts.split(Path::new("data"), seed).unwrap();
             let held: Vec<usize> = names(&parts, Part::Validation).iter().map(|name| name.parse().unwrap()).collect();

@@ -11,7 +11,7 @@ use askama::Template;
 use cameras::Frame;
 use indicatif::HumanBytes;
 use models::{
-    Eyes,
+    Eyes, Scope,
     bundle::DEFAULT_BUNDLE,
     domain::{Domain, Opinion, Quantizer},
     ort_engine::SessionConfig,
@@ -39,6 +39,8 @@ struct Comparison {
     domain: String,
     /// Whether the language model looks through these eyes, too.
     speaks: bool,
+    /// What of a frame its eyes look at.
+    scope: Scope,
     /// Whether the original sees by the published weights, which the copy holds itself.
     was_published: bool,
     precision: &'static str,
@@ -192,6 +194,7 @@ fn comparison(
     Comparison {
         domain: after.name().to_owned(),
         speaks: after.speaks(),
+        scope: after.scope(),
         was_published: before.sees_by_published_weights(),
         precision: after.precision().name(),
         sha256: after.sha256().to_owned(),
@@ -246,6 +249,6 @@ fn print(output: &Path, card: &Path, comparison: &Comparison) -> anyhow::Result<
     print_line(&format!("  the same name for {same_label}, as familiar or strange {same_familiar}"))?;
     print_line(&format!("  a picture {before_ms:.1} -> {after_ms:.1} ms, {time_ratio:.2} of the time"))?;
     print_line(&format!("card: {}", card.display()))?;
-    print_next_of_domain(output)?;
+    print_next_of_domain(output, comparison.scope)?;
     Ok(Outcome::Done)
 }
