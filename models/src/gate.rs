@@ -11,7 +11,7 @@ pub struct Region {
     pub score: f32,
     /// Pixels of the original frame that are above the threshold.
     pub area_px: u64,
-    /// Identifier of a defect in the knowledge base, where the gate can name it.
+    /// Identifier of a defect in the knowledge base, or what trained eyes call it; `None` where nobody has a name for it.
     pub code: Option<String>,
 }
 

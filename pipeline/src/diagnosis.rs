@@ -1,6 +1,7 @@
 //! Trained eyes as a part of the pipeline: those of a domain, and a user's own head.
 
 mod own_head;
+mod places;
 
 use std::{
     path::PathBuf,
@@ -9,7 +10,7 @@ use std::{
 
 use cameras::Frame;
 use models::{
-    Eyes, Sight,
+    Eyes, Scope, Sight,
     domain::{Domain, Label, Opinion, Told},
 };
 
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use own_head::OwnHead;
+pub(crate) use places::name_places;
 
 /// Alternatives that a report lists.
 const ALTERNATIVES: usize = 2;
@@ -125,6 +127,10 @@ impl Diagnose for SharedEyes {
         self.lock().domain.speaks()
     }
 
+    fn scope(&self) -> Scope {
+        self.lock().domain.scope()
+    }
+
     fn models(&self) -> Vec<ModelUse> {
         self.lock().models()
     }
@@ -174,6 +180,11 @@ impl Diagnose for EveryDomain {
 
     fn speaks(&self) -> bool {
         self.0.iter().any(Diagnose::speaks)
+    }
+
+    /// Domains in the binary all look at whole pictures.
+    fn scope(&self) -> Scope {
+        Scope::Picture
     }
 
     fn models(&self) -> Vec<ModelUse> {

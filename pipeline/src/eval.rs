@@ -21,7 +21,7 @@ mod summary;
 pub use coco::Category;
 pub use compare::{Better, Compared, Comparison, Paired, Side, Value};
 pub use error::EvalError;
-pub use inspector::{BankInspector, Inspector, StationInspector, TemplateInspector};
+pub use inspector::{BankInspector, Inspector, NamedInspector, StationInspector, TemplateInspector};
 pub use journal::Journal;
 pub(crate) use journal::program;
 pub(crate) use layout::GOOD_NAMES;

@@ -198,10 +198,8 @@ impl Inspection {
 
     /// Returns the diagnosis, where it stands and something is the matter.
     pub(crate) fn trouble(&self) -> Option<&Diagnosis> {
-        let sure_from = self.captured.station.policy.sure_from;
-        let diagnosis = &self.recognised()?.diagnosis;
-        let stands = diagnosis.probability >= sure_from && !diagnosis.is_contradicted();
-        (!diagnosis.is_good && stands).then_some(diagnosis)
+        let diagnosis = &self.seen.as_ref()?.diagnosis;
+        self.captured.station.policy.is_trouble(diagnosis).then_some(diagnosis)
     }
 
     /// Returns where trained eyes see what is the matter, if that stands.

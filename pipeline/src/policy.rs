@@ -63,6 +63,16 @@ pub struct Policy {
     pub deadline: Option<Deadline>,
 }
 
+impl Policy {
+    /// Returns whether a diagnosis stands and something is the matter.
+    pub(crate) fn is_trouble(&self, diagnosis: &Diagnosis) -> bool {
+        !diagnosis.is_good
+            && diagnosis.probability >= self.sure_from
+            && !diagnosis.is_contradicted()
+            && !diagnosis.is_stranger(self.familiar_from)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cameras::{Frame, Rect};
-use models::{Features, GateReading, HeatMap};
+use models::{Features, GateReading, HeatMap, Scope};
 
 use crate::{
     diagnosis::Glimpse,
@@ -68,10 +68,13 @@ pub trait Diagnose: Send {
     /// Returns whether a language model can look through them.
     fn speaks(&self) -> bool;
 
+    /// Returns what of a frame they look at.
+    fn scope(&self) -> Scope;
+
     /// Returns the models behind them.
     fn models(&self) -> Vec<ModelUse>;
 
-    /// Returns what one frame shows.
+    /// Returns what one frame shows, or the place of one that was cut out.
     ///
     /// # Errors
     /// When this frame cannot be seen; the next one may.

@@ -10,6 +10,8 @@ mod domain_evaluation;
 #[cfg(test)]
 mod domains;
 #[cfg(test)]
+mod labelled_boxes;
+#[cfg(test)]
 mod models_command;
 #[cfg(test)]
 mod run;

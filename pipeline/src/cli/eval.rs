@@ -10,9 +10,10 @@ use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::Ses
 
 use super::{Outcome, enroll::BankArgs, print_json, print_line, progress, warn_of_left_out};
 use crate::{
+    diagnosis::EyesSource,
     eval::{
-        BankInspector, Inspector, Latency, Layout, Metrics, Plan, StationInspector, TemplateInspector, Watcher,
-        evaluate,
+        BankInspector, Inspector, Latency, Layout, Metrics, NamedInspector, Plan, StationInspector, TemplateInspector,
+        Watcher, evaluate,
     },
     head::ClassLayout,
     home::StationName,
@@ -61,6 +62,9 @@ pub(super) struct EvalArgs {
         conflicts_with_all = ["template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     domain: Option<String>,
+    /// Name what is found by trained eyes: the file of a domain that has learned from labelled boxes (`loupe train --layout coco`)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "domain"])]
+    eyes: Option<String>,
     /// With --domain: a folder of pictures that are not the domain's, with all folders in it, to measure whether it knows
     #[arg(long, value_name = "DIR", requires = "domain")]
     strangers: Option<PathBuf>,
@@ -71,7 +75,7 @@ pub(super) struct EvalArgs {
     #[arg(
         long,
         requires = "shots",
-        conflicts_with_all = ["layout", "template", "station", "head", "domain", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["layout", "template", "station", "head", "domain", "eyes", "good", "resolution", "varied", "rotations", "seed"]
     )]
     head_only: bool,
     /// Put two metrics.json of the same images side by side: every measure with its interval, the difference, and a paired test
@@ -79,7 +83,7 @@ pub(super) struct EvalArgs {
         long,
         num_args = 2,
         value_names = ["A.json", "B.json"],
-        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "head_only", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "eyes", "head_only", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     compare: Option<Vec<PathBuf>>,
     /// Judge with an enrolled station, as it is, and learn nothing
@@ -154,6 +158,12 @@ impl EvalArgs {
     }
 
     fn inspector(&self, layout: Layout) -> anyhow::Result<Box<dyn Inspector>> {
+        let Some(name) = &self.eyes else { return self.unnamed_inspector(layout) };
+        let eyes = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.eyes(&EyesSource::Domain(name.clone()))?;
+        Ok(Box::new(NamedInspector::new(self.unnamed_inspector(layout)?, eyes)?))
+    }
+
+    fn unnamed_inspector(&self, layout: Layout) -> anyhow::Result<Box<dyn Inspector>> {
         if let Some(name) = &self.station {
             return Ok(Box::new(StationInspector::open(name)?));
         }

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use cameras::Frame;
 use models::{
+    Scope,
     domain::Precision,
     head::{Classifier, most_likely},
 };
@@ -48,6 +49,10 @@ impl Diagnose for OwnHead {
 
     fn speaks(&self) -> bool {
         false
+    }
+
+    fn scope(&self) -> Scope {
+        self.classifier.head().origin().scope
     }
 
     fn models(&self) -> Vec<ModelUse> {

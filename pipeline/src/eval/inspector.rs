@@ -1,11 +1,15 @@
 use cameras::Frame;
 use models::{GateReading, ModelError};
 
+use crate::stage::StageError;
+
 mod bank;
+mod named;
 mod station;
 mod template;
 
 pub use bank::BankInspector;
+pub use named::NamedInspector;
 pub use station::StationInspector;
 pub use template::TemplateInspector;
 
@@ -35,7 +39,7 @@ pub trait Inspector {
     ///
     /// # Errors
     /// When the frame does not fit what was learned, or nothing was.
-    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError>;
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError>;
 }
 
 fn nothing_learned() -> ModelError {

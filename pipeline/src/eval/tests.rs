@@ -5,6 +5,7 @@ use image::{GrayImage, Luma};
 use models::{GateReading, HeatMap, ModelError, Region};
 
 use super::*;
+use crate::stage::StageError;
 
 mod coco;
 
@@ -46,14 +47,14 @@ impl Inspector for MeanDifference {
         "largest difference of a golden pixel".to_owned()
     }
 
-    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError> {
         assert_ne!(self.killed_at, Some(self.judged), "killed");
         self.judged += 1;
         std::thread::sleep(self.pace);
         let size = frame.size();
         if size.area_px() != self.mean.len() {
             let (expected, found) = (format!("{} pixels", self.mean.len()), format!("{size}"));
-            return Err(ModelError::Mismatch { what: "frame".to_owned(), expected, found });
+            return Err(ModelError::Mismatch { what: "frame".to_owned(), expected, found }.into());
         }
         let values = self.heat(frame);
         let score = values.iter().copied().fold(0.0, f32::max);

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use cameras::{Rect, Size};
 use crossbeam_channel::{Sender, TrySendError};
-use models::{Gate, HeatMap, Region};
+use models::{Gate, HeatMap, Region, Scope};
 
 use super::capture::Gone;
 use crate::{
+    diagnosis::name_places,
     findings::{Findings, Marked, findings},
     inspection::{Inspection, millis},
     ledger::DropReason,
@@ -89,7 +90,9 @@ impl Look {
         let catalogue = self.catalogue.as_deref();
         let (size, trouble) = (inspection.size(), inspection.trouble());
         let findings = if let Some(reading) = inspection.located() {
-            findings(Marked::by_gate(reading, size, trouble), catalogue)
+            // Eyes that look at places have named each by itself.
+            let name = trouble.filter(|_| self.scope(inspection) == Scope::Picture);
+            findings(Marked::by_gate(reading, size, name), catalogue)
         } else if let Some(diagnosis) = trouble {
             let whole = Rect { x: 0, y: 0, width: size.width_px, height: size.height_px };
             let known = catalogue.and_then(|catalogue| catalogue.look_up(&diagnosis.code_or_finding(), whole));
@@ -104,15 +107,28 @@ impl Look {
         inspection.findings = findings;
     }
 
-    /// Eyes that do not know good parts look only at what a gate has found.
+    fn scope(&self, inspection: &Inspection) -> Scope {
+        self.eyes[inspection.captured.station.index].as_ref().map_or(Scope::Picture, |eyes| eyes.scope())
+    }
+
+    /// Eyes that do not know good parts, or look at places, look only at what a gate has found.
     fn diagnose(&mut self, inspection: &mut Inspection) -> Result<(), StageError> {
         let Some(eyes) = self.eyes[inspection.captured.station.index].as_mut() else { return Ok(()) };
-        if !eyes.judges() && inspection.reading.as_ref().is_some_and(|reading| !reading.is_suspect()) {
+        let judges = eyes.judges() && eyes.scope() == Scope::Picture;
+        if !judges && inspection.reading.as_ref().is_some_and(|reading| !reading.is_suspect()) {
             return Ok(());
         }
         let Some(frame) = inspection.frame_to_judge().cloned() else { return Ok(()) };
         let started = Instant::now();
-        inspection.seen = Some(eyes.diagnose(&frame)?);
+        inspection.seen = match (&mut inspection.reading, eyes.scope()) {
+            (Some(reading), Scope::Places { side_px }) => name_places(
+                (eyes.as_mut(), side_px),
+                &frame,
+                &mut reading.regions,
+                &inspection.captured.station.policy,
+            )?,
+            _ => Some(eyes.diagnose(&frame)?),
+        };
         inspection.timing.diagnose = Some(millis(started.elapsed()));
         Ok(())
     }

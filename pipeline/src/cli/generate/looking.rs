@@ -92,7 +92,7 @@ impl Viewer<'_> {
             (TilingMode::Global, _) => Vec::new(),
             (TilingMode::Guided, None) => self.args.crops.clone(),
             (TilingMode::Guided, Some(station)) => {
-                let reading = station.judge(picture)?;
+                let reading = station.judge(picture).map_err(anyhow::Error::from_boxed)?;
                 processor.crops(picture.size(), &reading, self.args.max_tiles as usize - 1)?
             }
         };

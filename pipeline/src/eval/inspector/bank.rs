@@ -2,6 +2,7 @@ use cameras::Frame;
 use models::{Bank, BankOptions, Encoder, Enrolment, Gate as _, GateReading, ModelError};
 
 use super::{Inspector, nothing_learned};
+use crate::stage::StageError;
 
 /// Compares with a bank of golden features.
 #[derive(Debug)]
@@ -37,9 +38,9 @@ impl Inspector for BankInspector {
         self.bank.as_ref().map(|bank| bank.calibration().explanation()).unwrap_or_default()
     }
 
-    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError> {
         let bank = self.bank.as_mut().ok_or_else(nothing_learned)?;
         let features = self.encoder.encode_at(frame, bank.magnification())?;
-        bank.judge(frame, Some(&features))
+        Ok(bank.judge(frame, Some(&features))?)
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     enrolment::StationCard,
     home::{Home, StationName},
     kit::Kit,
+    stage::StageError,
 };
 
 /// Judges as an enrolled station does.
@@ -59,12 +60,12 @@ impl Inspector for StationInspector {
         self.reference.threshold_source.clone()
     }
 
-    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError> {
         let gate = &mut self.reference.gate;
         let features = match (&mut self.encoder, gate.magnification()) {
             (Some(encoder), Some(magnification)) => Some(encoder.encode_at(frame, magnification)?),
             _ => None,
         };
-        gate.judge(frame, features.as_ref())
+        Ok(gate.judge(frame, features.as_ref())?)
     }
 }

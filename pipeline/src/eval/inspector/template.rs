@@ -2,6 +2,7 @@ use cameras::Frame;
 use models::{GateReading, ModelError, Template, TemplateOptions};
 
 use super::{Inspector, nothing_learned};
+use crate::stage::StageError;
 
 /// Compares with an aligned golden template.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Inspector for TemplateInspector {
         self.template.as_ref().map(Template::explanation).unwrap_or_default()
     }
 
-    fn judge(&mut self, frame: &Frame) -> Result<GateReading, ModelError> {
-        self.template.as_ref().ok_or_else(nothing_learned)?.judge(frame)
+    fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError> {
+        Ok(self.template.as_ref().ok_or_else(nothing_learned)?.judge(frame)?)
     }
 }

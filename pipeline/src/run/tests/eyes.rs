@@ -1,14 +1,17 @@
 //! Stations with trained eyes.
 
+use models::Scope;
+
 use super::*;
 use crate::{
     report::{Diagnosis, ModelUse},
     stage::{Describe, Diagnose, Seen, Suspect, Words},
 };
 
-/// Names frames by their number; those of `judges` know good parts.
+/// Names frames by their number, or places in them; those of `judges` know good parts.
 struct Reader<F> {
     judges: bool,
+    scope: Scope,
     name: F,
 }
 
@@ -19,6 +22,10 @@ impl<F: FnMut(u64) -> Result<Diagnosis, StageError> + Send> Diagnose for Reader<
 
     fn speaks(&self) -> bool {
         false
+    }
+
+    fn scope(&self) -> Scope {
+        self.scope
     }
 
     fn models(&self) -> Vec<ModelUse> {
@@ -74,9 +81,15 @@ fn station(
     (judges, gate): (bool, bool),
     name: impl FnMut(u64) -> Result<Diagnosis, StageError> + Send + 'static,
 ) -> Station {
-    let reference = gate.then(|| Reference { gate: Box::new(OneRegion), ..all_good() });
-    let station = Station::new("press", Box::new(Script::good(3))).reference(reference);
-    station.eyes(Some(Box::new(Reader { judges, name })))
+    looked_at_by(Reader { judges, scope: Scope::Picture, name }, gate.then(one_region))
+}
+
+fn one_region() -> Reference {
+    Reference { gate: Box::new(OneRegion), ..all_good() }
+}
+
+fn looked_at_by(eyes: impl Diagnose + 'static, reference: Option<Reference>) -> Station {
+    Station::new("press", Box::new(Script::good(3))).reference(reference).eyes(Some(Box::new(eyes)))
 }
 
 #[test]
@@ -124,6 +137,26 @@ fn eyes_that_know_only_defects_look_at_suspects_and_name_their_regions() {
     assert_eq!((reports[1].verdict, reports[1].decided_by), (Verdict::Fail, DecidedBy::Bank));
     assert_eq!(reports[1].defects[0].code, "steel_patches");
     assert!(reports[1].reason.ends_with("; by its looks scratch (0.90)"), "{}", reports[1].reason);
+}
+
+#[test]
+fn eyes_that_look_at_places_name_what_the_gate_has_found_and_judge_nothing() {
+    let eyes = |name: &'static str| Reader {
+        judges: true,
+        scope: Scope::Places { side_px: 8 },
+        name: move |_| Ok(diagnosis(name, 0.5)),
+    };
+    let named = reports(looked_at_by(eyes("scratch"), Some(one_region())));
+    let looked: Vec<_> = named.iter().map(|report| report.diagnosis.is_some()).collect();
+    assert_eq!(looked, [false, true, false]);
+    assert_eq!((named[1].verdict, named[1].decided_by), (Verdict::Fail, DecidedBy::Bank));
+    assert_eq!(named[1].defects[0].code, "steel_patches");
+    assert!(named[1].reason.ends_with("; by its looks scratch (0.90)"), "{}", named[1].reason);
+    // What looks good to them is still stranger than every good part.
+    let good = reports(looked_at_by(eyes("good"), Some(one_region())));
+    assert_eq!((good[1].verdict, good[1].defects[0].code.as_str()), (Verdict::Fail, "unknown_anomaly"));
+    // Without a gate the whole frame is the place: somebody has cut it out.
+    assert!(reports(looked_at_by(eyes("scratch"), None)).iter().all(|report| report.diagnosis.is_some()));
 }
 
 #[test]
