@@ -163,7 +163,8 @@ impl Gathered {
             None if parts.count(Part::Validation) > 0 => "the validation part of the data".to_owned(),
             None => {
                 parts.split(&plan.data, plan.seed)?;
-                format!("a fifth of each class, neighbours by name, from a place chosen by seed {}", plan.seed)
+                let whole = if scope == Scope::Picture { "of each class" } else { "of the files" };
+                format!("a fifth {whole}, neighbours by name, from a place chosen by seed {}", plan.seed)
             }
         };
         let place = plan.validation.as_ref().unwrap_or(&plan.data);
