@@ -24,8 +24,8 @@ mod training;
 
 pub(crate) use charts::{ConfusionChart, LossChart, rendered};
 pub use domain_evaluation::{
-    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, JudgementMeasures, Share, SpokenMeasures, StrangerMeasures,
-    TakenFor, evaluate_domain,
+    DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, JudgementMeasures, Refusals, Share, SpokenMeasures,
+    StrangerMeasures, TakenFor, evaluate_domain,
 };
 pub use error::HeadError;
 pub use evaluation::Evaluation;

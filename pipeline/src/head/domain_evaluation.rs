@@ -26,7 +26,7 @@ pub use examinee::{Examinee, TakenFor};
 use examiner::Examiner;
 use findings::{Findings, Looked};
 pub use judgement::JudgementMeasures;
-pub use measures::{Share, SpokenMeasures, StrangerMeasures};
+pub use measures::{Refusals, Share, SpokenMeasures, StrangerMeasures};
 
 /// The version that `metrics.json` carries in its field `schema`.
 pub const DOMAIN_SCHEMA: &str = "loupe.domain-metrics/1";
@@ -68,7 +68,8 @@ impl DomainEvaluation {
     pub(crate) fn tables(&self) -> Vec<MeasureTable> {
         let judged = self.judgement.iter().map(JudgementMeasures::table);
         let spoken = self.language_model.iter().map(SpokenMeasures::table);
-        judged.chain(spoken).chain(self.strangers.iter().map(StrangerMeasures::table)).collect()
+        let strangers = self.strangers.iter().flat_map(|measures| [measures.table(), measures.limits_table()]);
+        judged.chain(spoken).chain(strangers).collect()
     }
 }
 

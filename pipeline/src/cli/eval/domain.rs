@@ -57,10 +57,11 @@ fn say(summary: &DomainEvaluation, output: &Path, print: Print) -> anyhow::Resul
     for line in evaluation.measures.lines() {
         print_line(&line)?;
     }
-    for MeasureTable { title, rows, .. } in summary.tables() {
+    for MeasureTable { title, rows, beside: what, .. } in summary.tables() {
         print_line(&format!("{title}:"))?;
+        let what = what.to_lowercase();
         for MeasureRow { name, value, interval, beside, .. } in rows {
-            print_line(&format!("  {name:<25} {value}  95 % {interval}  ({beside} pictures)"))?;
+            print_line(&format!("  {name:<25} {value}  95 % {interval}  ({beside} {what})"))?;
         }
     }
     for (latency, of) in [(evaluation.latency_ms, "eyes and head"), (*language_latency_ms, "language model")] {

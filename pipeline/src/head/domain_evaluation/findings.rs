@@ -143,10 +143,10 @@ impl Findings<'_> {
     /// Returns `None` without strangers that can be read.
     fn strangers(&self) -> Option<StrangerMeasures> {
         let strangeness =
-            |opinion: &Opinion| Strangeness { score: opinion.strangeness, is_refused: self.is_refused(opinion) };
+            |opinion: &Opinion| Strangeness { score: opinion.strangeness, familiarity: opinion.familiarity };
         let own: Vec<Strangeness> = self.looked.iter().map(|one| strangeness(&one.found.opinion)).collect();
         let others: Vec<Strangeness> = self.strange.iter().map(|found| strangeness(&found.opinion)).collect();
-        StrangerMeasures::of(&own, &others)
+        StrangerMeasures::of(&own, &others, self.plan.familiar_from)
     }
 
     fn strangers_sha256(&self) -> Option<String> {

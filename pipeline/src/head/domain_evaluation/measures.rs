@@ -97,8 +97,28 @@ impl SpokenMeasures {
     }
 }
 
-/// How well a domain knows what is not its own.
+/// Limits of familiarity that are tried, with what each is called.
+const LIMITS: [(f64, &str); 5] = [
+    (0.005, "familiar_from = 0.005"),
+    (0.01, "familiar_from = 0.01"),
+    (0.02, "familiar_from = 0.02"),
+    (0.05, "familiar_from = 0.05"),
+    (0.1, "familiar_from = 0.1"),
+];
+
+/// What one limit of familiarity would refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Refusals {
+    /// A picture of less familiarity, in 0..=1, would be refused.
+    pub familiar_from: f64,
+    /// Of its own pictures, those that it would take for strangers.
+    pub own_refused: Share,
+    /// Of the others, those that it would take for strangers.
+    pub strangers_refused: Share,
+}
+
+/// How well a domain knows what is not its own.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StrangerMeasures {
     /// Area under the ROC curve of strangeness, its own pictures against the others.
     pub image_auroc: f64,
@@ -106,9 +126,25 @@ pub struct StrangerMeasures {
     pub own_refused: Share,
     /// Of the others, those that it takes for strangers.
     pub strangers_refused: Share,
+    /// The same at other limits, for whoever has to set one.
+    pub by_limit: Vec<Refusals>,
 }
 
 impl StrangerMeasures {
+    /// Returns what each limit would refuse, for a person.
+    pub(super) fn limits_table(&self) -> MeasureTable {
+        let row = |(one, (_, name)): (&Refusals, &(f64, &'static str))| MeasureRow {
+            beside: three(one.own_refused.share),
+            ..one.strangers_refused.row(name, "of the others, those that it would take for strangers")
+        };
+        MeasureTable {
+            title: "Where to draw the line",
+            note: "A key of a station's eyes. What is refused, a person sees: of the others that is right, of its own a waste.",
+            beside: "Of its own",
+            rows: self.by_limit.iter().zip(&LIMITS).map(row).collect(),
+        }
+    }
+
     /// Returns the measures for a person.
     pub(super) fn table(&self) -> MeasureTable {
         let meaning = "a stranger looks stranger than a picture of the domain's own";
@@ -137,18 +173,26 @@ impl StrangerMeasures {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strangeness {
     pub(super) score: f32,
-    pub(super) is_refused: bool,
+    /// In 0..=1.
+    pub(super) familiarity: f64,
 }
 
 impl StrangerMeasures {
-    /// Returns the measures of the domain's own pictures and others; `None` where there are none of one kind.
-    pub(super) fn of(own: &[Strangeness], others: &[Strangeness]) -> Option<Self> {
+    /// Returns the measures of the domain's own pictures and others, of which those below a familiarity of `familiar_from` are refused; `None` where
+    /// there are none of one kind.
+    pub(super) fn of(own: &[Strangeness], others: &[Strangeness], familiar_from: f64) -> Option<Self> {
         let scored = |is_defect: bool| move |one: &Strangeness| Scored { score: f64::from(one.score), is_defect };
         let all: Vec<Scored> = own.iter().map(scored(false)).chain(others.iter().map(scored(true))).collect();
+        let refused = |all: &[Strangeness], limit: f64| Share::of(all.iter().map(|one| one.familiarity < limit));
+        let refusals = |&(limit, _): &(f64, _)| {
+            let (own_refused, strangers_refused) = (refused(own, limit)?, refused(others, limit)?);
+            Some(Refusals { familiar_from: limit, own_refused, strangers_refused })
+        };
         Some(Self {
             image_auroc: Roc::of(&all)?.auroc(),
-            own_refused: Share::of(own.iter().map(|one| one.is_refused))?,
-            strangers_refused: Share::of(others.iter().map(|one| one.is_refused))?,
+            own_refused: refused(own, familiar_from)?,
+            strangers_refused: refused(others, familiar_from)?,
+            by_limit: LIMITS.iter().filter_map(refusals).collect(),
         })
     }
 }
@@ -194,11 +238,14 @@ pub(super) mod tests {
 
     #[test]
     fn tells_strangers_by_their_score() {
-        let of = |score: f32, is_refused: bool| Strangeness { score, is_refused };
-        let (own, others) = ([of(1.0, false), of(3.0, true)], [of(2.0, false), of(9.0, true)]);
-        let found = StrangerMeasures::of(&own, &others).unwrap();
+        let of = |score: f32, familiarity: f64| Strangeness { score, familiarity };
+        let (own, others) = ([of(1.0, 0.9), of(3.0, 0.009)], [of(2.0, 0.06), of(9.0, 0.001)]);
+        let found = StrangerMeasures::of(&own, &others, 0.01).unwrap();
         assert!((found.image_auroc - 0.75).abs() < 1e-12);
         assert_eq!((found.own_refused.share, found.strangers_refused.share), (0.5, 0.5));
-        assert!(StrangerMeasures::of(&own, &[]).is_none());
+        let limits: Vec<_> =
+            found.by_limit.iter().map(|one| (one.own_refused.share, one.strangers_refused.share)).collect();
+        assert_eq!(limits, [(0.0, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 1.0)]);
+        assert!(StrangerMeasures::of(&own, &[], 0.01).is_none());
     }
 }
