@@ -142,6 +142,9 @@ impl Head {
     /// Checks everything that does not follow from the types, whether it comes from a fit or from a file.
     fn check(&self) -> Result<(), ModelError> {
         self.check_labels()?;
+        if let Some((expected, found)) = self.origin.scope.fault() {
+            return Err(ModelError::mismatch("scope of the head", expected, found));
+        }
         let (classes, dim) = (self.origin.labels.len(), self.standard.mean.len());
         let shapes = [
             ("scale", vec![self.standard.scale.len()], vec![dim]),

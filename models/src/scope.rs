@@ -1,4 +1,9 @@
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
+
+/// Less shows nothing; no picture has more on a side.
+const SIDES_PX: RangeInclusive<u32> = 8..=65_536;
 
 /// What of a frame trained eyes look at: what they learned from is what they can name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,12 @@ impl Scope {
             Self::Picture => "a whole picture",
             Self::Places { .. } => "a place that something else has marked, with what is about it",
         }
+    }
+
+    /// Returns what is wrong with it as a file states it, as expected and found; `None` where nothing is.
+    pub(crate) fn fault(self) -> Option<(String, u32)> {
+        let side_px = self.side_px().filter(|side_px| !SIDES_PX.contains(side_px))?;
+        Some((format!("a side of places of {} to {} px", SIDES_PX.start(), SIDES_PX.end()), side_px))
     }
 
     /// Returns whether it is what files say nothing about.

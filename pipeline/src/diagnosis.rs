@@ -79,8 +79,9 @@ impl DomainEyes {
 }
 
 impl DomainEyes {
+    /// Eyes that look at places know what a good place looks like, not a good part.
     fn judges(&self) -> bool {
-        self.domain.labels().iter().any(Label::is_good)
+        self.domain.scope() == Scope::Picture && self.domain.labels().iter().any(Label::is_good)
     }
 
     fn models(&self) -> Vec<ModelUse> {
@@ -207,14 +208,16 @@ impl Diagnose for EveryDomain {
 fn diagnosis(domain: &Domain, opinion: &Opinion, told: &[Told]) -> Diagnosis {
     let labels = domain.labels();
     let Told { label: best, probability } = told[0];
-    let Label { subject, finding, knowledge, .. } = &labels[best];
+    let Label { id, subject, finding, knowledge, .. } = &labels[best];
+    // What boxes are called is what people know defects by.
+    let kind = (domain.scope() != Scope::Picture).then(|| id.clone());
     let others =
         told[1..].iter().map(|other| Alternative { name: labels[other.label].text(), probability: other.probability });
     Diagnosis {
         by: domain.name().to_owned(),
         subject: Some(subject.clone()),
         finding: finding.clone(),
-        code: knowledge.clone(),
+        code: knowledge.clone().or(kind),
         is_good: labels[best].is_good(),
         probability: probability.min(1.0),
         alternatives: likeliest(others.collect()),

@@ -54,7 +54,7 @@ impl Plan {
         Subject {
             dataset: self.dataset.display().to_string(),
             layout: self.layout,
-            gate: inspector.name().to_owned(),
+            gate: inspector.name(),
             station: self.station.clone(),
             shots: self.shots,
         }

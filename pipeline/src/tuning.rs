@@ -238,7 +238,8 @@ fn check_speech(plan: &TuningPlan, labels: &[String], album: &Album) -> Result<(
 }
 
 fn is_good(plan: &TuningPlan, class: &str) -> bool {
-    is_named(&plan.good_classes, class)
+    // Beside labelled boxes good is learned, whatever their kinds are.
+    is_named(&plan.good_classes, class) || (plan.pictures.layout.has_boxes() && class == GOOD)
 }
 
 /// Returns what the domain says of pictures of a class.

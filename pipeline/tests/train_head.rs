@@ -214,7 +214,7 @@ fn a_bad_request_is_one_line() {
         ),
         (
             &["train", "--head-only", "--output", "x", "--data", "data", "--validation", "other"],
-            "other: expected class folders of the head: dented, plain, found scratched",
+            "other: expected classes of the head: dented, plain, found scratched",
         ),
         (&["classify", "gone.png", "--head", "gone"], "gone.png: cannot be read: No such file or directory"),
         (&["eval", "data", "--head", "gone", "--output", "x"], "gone/head.safetensors: No such file or directory"),

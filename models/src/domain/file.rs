@@ -58,6 +58,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
         return Err(fault(expected, temperature));
     }
     check_resolution(resolution_px).map_err(|error| fault("a resolution of the encoder", error))?;
+    if let Some((expected, found)) = scope.fault() {
+        return Err(fault(expected, found));
+    }
     if labels.len() < 2 {
         return Err(fault("2 labels or more", labels.len()));
     }

@@ -124,6 +124,13 @@ fn refuses_files_that_do_not_fit_together() {
     };
     assert_eq!(changed("schema", "loupe.domain/9".into()), "expected schema loupe.domain/1, found \"loupe.domain/9\"");
     assert!(changed("temperature", 0.0.into()).starts_with("expected temperature in"));
+    let scope = |side_px: u32| serde_json::json!({"places": {"side_px": side_px}});
+    assert_eq!(changed("scope", scope(0)), "expected a side of places of 8 to 65536 px, found 0");
+    let mut places = header();
+    places["scope"] = scope(90);
+    let domain = opened(&places, tensors()).unwrap();
+    let again = Domain::from_bytes(&file::serialized(&domain), std::path::Path::new("again")).unwrap();
+    assert_eq!([&domain, &again].map(Domain::scope), [Scope::Places { side_px: 90 }; 2]);
     assert!(changed("labels", serde_json::json!([])).starts_with("expected 2 labels or more, found 0"));
     for missing in 0..tensors().len() {
         let mut rest = tensors();

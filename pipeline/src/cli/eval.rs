@@ -10,7 +10,7 @@ use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::Ses
 
 use super::{Outcome, enroll::BankArgs, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    diagnosis::EyesSource,
+    diagnosis::{EyesSource, good_classes},
     eval::{
         BankInspector, Inspector, Latency, Layout, Metrics, NamedInspector, Plan, StationInspector, TemplateInspector,
         Watcher, evaluate,
@@ -62,7 +62,7 @@ pub(super) struct EvalArgs {
         conflicts_with_all = ["template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
     )]
     domain: Option<String>,
-    /// Name what is found by trained eyes: the file of a domain that has learned from labelled boxes (`loupe train --layout coco`)
+    /// Let trained eyes name what is found: the file of a domain, or the folder of a head, that learned from labelled boxes
     #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "domain"])]
     eyes: Option<String>,
     /// With --domain: a folder of pictures that are not the domain's, with all folders in it, to measure whether it knows
@@ -159,7 +159,11 @@ impl EvalArgs {
 
     fn inspector(&self, layout: Layout) -> anyhow::Result<Box<dyn Inspector>> {
         let Some(name) = &self.eyes else { return self.unnamed_inspector(layout) };
-        let eyes = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.eyes(&EyesSource::Domain(name.clone()))?;
+        let source = match Path::new(name) {
+            folder if folder.is_dir() => EyesSource::Head { folder: folder.to_owned(), good_classes: good_classes() },
+            _ => EyesSource::Domain(name.clone()),
+        };
+        let eyes = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?.eyes(&source)?;
         Ok(Box::new(NamedInspector::new(self.unnamed_inspector(layout)?, eyes)?))
     }
 

@@ -28,18 +28,18 @@ use crate::{
     after_help = "The data are a folder for each class (DIR/good, DIR/scratch, ...) with two pictures or more in each, better twenty; or \
     folders DIR/train..., DIR/val... and DIR/test... of such folders, of which test parts are never learned from. Names of pictures \
     should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part. With \
-    --layout coco or deeppcb each labelled box is a picture, shown with as much about it as it is large; beside them places without a box are \
-    learned as good. What learns so names the places that a station's gate has found: inspect --station NAME --domain FILE.\n\n\
+    --layout coco or deeppcb each labelled box is a picture, shown with what is about it in a square of one size for all; beside them places \
+    without a box are learned as good. What learns so names the places that a station's gate has found: inspect --station NAME --domain FILE.\n\n\
     Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
     written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
     and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
     differ by nothing else need --head-only. With --speak the language model then learns to look by these eyes: it answers on its own what a \
     picture shows, and a report in which it and the head differ goes to a person. That takes longer than teaching the encoder.\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
-    `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`."
+    `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`, of labelled boxes with --layout, too."
 )]
 pub(super) struct TrainArgs {
-    /// Folder of class folders
+    /// Folder of class folders; of pictures and labels with --layout coco or deeppcb
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// How the data are laid out
@@ -54,7 +54,7 @@ pub(super) struct TrainArgs {
     /// Bundle whose encoder is trained
     #[arg(long, value_name = "NAME", default_value = DEFAULT_BUNDLE)]
     bundle: String,
-    /// Class folders that choose, before the head is fitted to them as well [default: a fifth of the data]
+    /// Others like the data that choose, before the head is fitted to them as well [default: a fifth of the data]
     #[arg(long, value_name = "DIR")]
     validation: Option<PathBuf>,
     /// Chooses what is held out, and the order and the views in which pictures are seen
@@ -164,7 +164,8 @@ impl TuningArgs {
     fn plan(&self, pictures: HeadPlan, kit: &Kit) -> Result<TuningPlan, ModelError> {
         // `.` has no name of its own.
         let data = pictures.data.canonicalize().unwrap_or_else(|_| pictures.data.clone());
-        let folder = data.file_name().unwrap_or(data.as_os_str()).to_string_lossy().replace('_', " ");
+        let name = if data.is_file() { data.file_stem() } else { data.file_name() };
+        let folder = name.unwrap_or(data.as_os_str()).to_string_lossy().replace('_', " ");
         let epochs = usize::from(self.speech_epochs);
         let speech = |language| SpeechPlan { epochs, language };
         Ok(TuningPlan {

@@ -3,7 +3,7 @@ use std::path::Path;
 use cameras::Frame;
 use models::{
     Scope,
-    domain::Precision,
+    domain::{GOOD, Precision},
     head::{Classifier, most_likely},
 };
 
@@ -38,13 +38,13 @@ impl OwnHead {
     }
 
     fn is_good(&self, class: &str) -> bool {
-        is_named(&self.good, class)
+        is_named(&self.good, class) || (self.scope() != Scope::Picture && class == GOOD)
     }
 }
 
 impl Diagnose for OwnHead {
     fn judges(&self) -> bool {
-        self.classifier.head().origin().labels.iter().any(|class| self.is_good(class))
+        self.scope() == Scope::Picture && self.classifier.head().origin().labels.iter().any(|class| self.is_good(class))
     }
 
     fn speaks(&self) -> bool {
@@ -69,7 +69,8 @@ impl Diagnose for OwnHead {
             by: self.name.clone(),
             subject: None,
             finding: labels[best].clone(),
-            code: None,
+            // What boxes are called is what people know defects by.
+            code: (self.scope() != Scope::Picture).then(|| labels[best].clone()),
             is_good: self.is_good(&labels[best]),
             probability: probabilities[best],
             alternatives: likeliest(others.collect()),

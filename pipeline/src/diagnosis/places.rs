@@ -1,35 +1,40 @@
 use cameras::{Frame, Place};
-use models::Region;
+use models::{Region, Scope};
 
 use crate::{
     policy::Policy,
     stage::{Diagnose, Seen, StageError},
 };
 
-/// Lets `eyes` that look at places of `side_px` name each of the `regions` that a gate has found in `frame`, strongest first: a name that stands replaces that
-/// of the gate, which knows less of these parts. Returns what is said of the frame: what they see in the first region in which something is the
-/// matter, else in the first; `None` without regions.
+/// Regions that are looked at, strongest first: a part with more has been misplaced.
+const MOST_PLACES: usize = 16;
+
+/// Lets `eyes` that look at places name those of the `regions` that a gate has found in `frame`, strongest first, for which it has no name itself.
+/// Returns what is said of the frame: what they see in the first region of which a name stands, else in the first that does not look good, else in
+/// the first; `None` without regions, and of eyes that look at whole pictures.
 ///
 /// # Errors
 /// When a region cannot be seen.
 pub(crate) fn name_places(
-    (eyes, side_px): (&mut dyn Diagnose, u32),
+    eyes: &mut dyn Diagnose,
     frame: &Frame,
     regions: &mut [Region],
     policy: &Policy,
 ) -> Result<Option<Seen>, StageError> {
+    let Scope::Places { side_px } = eyes.scope() else { return Ok(None) };
+    let rank = |seen: &Seen| (policy.is_trouble(&seen.diagnosis), !seen.diagnosis.is_good);
     let mut said: Option<Seen> = None;
-    for region in regions {
+    for region in regions.iter_mut().take(MOST_PLACES) {
         let seen = eyes.diagnose(&frame.cut_out(Place { rect: region.rect, side_px }))?;
         if policy.is_trouble(&seen.diagnosis) {
-            region.code = Some(seen.diagnosis.code_or_finding());
+            region.code.get_or_insert_with(|| seen.diagnosis.code_or_finding());
         }
-        if said.as_ref().is_none_or(|said| said.diagnosis.is_good && !seen.diagnosis.is_good) {
+        if said.as_ref().is_none_or(|said| rank(&seen) > rank(said)) {
             said = Some(seen);
         }
     }
-    // The gate has judged; where it is, the gate has said, too.
-    Ok(said.map(|seen| Seen { judges: false, place: None, ..seen }))
+    // Where it is, the gate has said.
+    Ok(said.map(|seen| Seen { place: None, ..seen }))
 }
 
 #[cfg(test)]
@@ -37,7 +42,6 @@ mod tests {
     use std::collections::VecDeque;
 
     use cameras::{FrameId, PixelFormat, Rect, Size};
-    use models::Scope;
 
     use super::*;
     use crate::report::{Diagnosis, ModelUse};
@@ -47,7 +51,7 @@ mod tests {
 
     impl Diagnose for Parrot {
         fn judges(&self) -> bool {
-            true
+            false
         }
 
         fn speaks(&self) -> bool {
@@ -76,7 +80,7 @@ mod tests {
                 familiarity: None,
                 language_model: None,
             };
-            Ok(Seen { diagnosis, judges: true, glimpse: None, place: None })
+            Ok(Seen { diagnosis, judges: false, glimpse: None, place: None })
         }
     }
 
@@ -87,28 +91,39 @@ mod tests {
             rect: Rect { x: 50, y: 50, width: 50 * (index as u32 + 1), height: 10 },
             score: 2.0,
             area_px: 100,
-            code: Some("stain".to_owned()),
+            // The gate knows the first alone.
+            code: (index == 0).then(|| "stain".to_owned()),
         };
         let mut regions: Vec<Region> = (0..says.len()).map(region).collect();
         let mut parrot = Parrot(says.iter().copied().collect(), Vec::new());
-        let seen = name_places((&mut parrot, 90), &frame, &mut regions, &Policy::default()).unwrap();
+        let seen = name_places(&mut parrot, &frame, &mut regions, &Policy::default()).unwrap();
         (parrot, regions.into_iter().map(|region| region.code).collect(), seen)
     }
 
-    #[test]
-    fn every_place_gets_the_name_that_stands() {
-        let (parrot, codes, seen) = looked(&[("good", 0.9), ("long crack", 0.9), ("dent", 0.3)]);
-        assert_eq!(codes, ["stain", "long_crack", "stain"].map(|code| Some(code.to_owned())));
-        assert_eq!(parrot.1, [Size::new(90, 90), Size::new(100, 100), Size::new(150, 150)]);
-        let seen = seen.unwrap();
-        assert_eq!((seen.diagnosis.finding.as_str(), seen.judges), ("long crack", false));
+    fn named(codes: &[Option<String>]) -> Vec<&str> {
+        codes.iter().map(|code| code.as_deref().unwrap_or("-")).collect()
     }
 
     #[test]
-    fn good_places_are_said_to_be_good_and_none_says_nothing() {
-        let (_, codes, seen) = looked(&[("good", 0.9), ("good", 0.7)]);
-        assert_eq!(codes, [Some("stain".to_owned()), Some("stain".to_owned())]);
-        assert!((seen.unwrap().diagnosis.probability - 0.9).abs() < 1e-9);
-        assert!(looked(&[]).2.is_none());
+    fn every_place_without_a_name_gets_the_one_that_stands() {
+        let (parrot, codes, seen) = looked(&[("dent", 0.9), ("dent", 0.3), ("good", 0.9), ("long crack", 0.9)]);
+        assert_eq!(named(&codes), ["stain", "-", "-", "long_crack"]);
+        assert_eq!(parrot.1, [90, 100, 150, 200].map(|side| Size::new(side, side)));
+        assert_eq!(seen.unwrap().diagnosis.finding, "dent");
+    }
+
+    #[test]
+    fn of_a_frame_is_said_what_stands_then_what_is_not_good() {
+        let said = |says: &[(&'static str, f64)]| looked(says).2.map(|seen| seen.diagnosis.finding);
+        assert_eq!(said(&[("good", 0.9), ("dent", 0.3), ("crack", 0.9)]).unwrap(), "crack");
+        assert_eq!(said(&[("good", 0.9), ("dent", 0.3)]).unwrap(), "dent");
+        assert_eq!(said(&[("good", 0.9), ("good", 0.7)]).unwrap(), "good");
+        assert_eq!(said(&[]), None);
+    }
+
+    #[test]
+    fn a_part_that_is_strange_all_over_is_not_looked_at_all_over() {
+        let (parrot, codes, _) = looked(&[("dent", 0.9); 20]);
+        assert_eq!((parrot.1.len(), codes.iter().flatten().count()), (MOST_PLACES, MOST_PLACES));
     }
 }

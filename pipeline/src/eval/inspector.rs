@@ -16,7 +16,7 @@ pub use template::TemplateInspector;
 /// What is evaluated: something that learns from golden images and then judges.
 pub trait Inspector {
     /// Returns what it is, for example `template`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> String;
 
     /// Returns what tells it from every other that judges differently: method, options, weights.
     fn fingerprint(&self) -> String;

@@ -67,6 +67,8 @@ pub struct Sample {
     pub template: Option<PathBuf>,
     /// Its labelled defects, where there are boxes.
     pub truths: Vec<Truth>,
+    /// Whether a label of it was left out: what has no box may be defective.
+    pub is_doubtful: bool,
     /// Its number in the file of labels, where that has numbers.
     pub image_id: Option<u64>,
 }
@@ -83,6 +85,7 @@ impl Sample {
             mask: None,
             template: None,
             truths: Vec::new(),
+            is_doubtful: false,
             image_id: None,
         }
     }

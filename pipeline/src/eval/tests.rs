@@ -27,8 +27,8 @@ impl MeanDifference {
 }
 
 impl Inspector for MeanDifference {
-    fn name(&self) -> &'static str {
-        "mean difference"
+    fn name(&self) -> String {
+        "mean difference".to_owned()
     }
 
     fn fingerprint(&self) -> String {

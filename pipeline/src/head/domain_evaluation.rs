@@ -7,14 +7,20 @@ mod findings;
 mod judgement;
 mod measures;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use cameras::{Place, Rect, Size};
 use models::domain::Domain;
 use serde::Serialize;
 
 use super::{
     ClassLayout, Evaluation, HeadError, Part, Parts, Picture, Reason, evaluation::Measured, layout::Listing,
-    table::MeasureTable,
+    places::upright_size, table::MeasureTable,
 };
 use crate::eval::{
     Latency,
@@ -133,21 +139,33 @@ pub fn evaluate_domain(
         strange,
         blank,
     };
-    own.left_out.extend(problems);
+    own.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
     own.left_out.append(&mut others.left_out);
     let evaluation = findings.written(Measured { dataset: plan.dataset, part, left_out: own.left_out })?;
     examiner.close()?;
     Ok(evaluation)
 }
 
+/// Returns the middle of the picture at `path` as eyes for places would see it.
+fn middle(path: &Path, side_px: u32) -> Option<Place> {
+    let Size { width_px, height_px } = upright_size(path)?;
+    Some(Place { rect: Rect { x: width_px / 2, y: height_px / 2, width: 1, height: 1 }, side_px })
+}
+
 fn unseen(domain: &Domain, pictures: Vec<Picture>) -> Parts {
     let mut parts = Parts::of(pictures);
-    parts.leave_out_for(|_, digest| domain.has_learned_from(digest).then_some(Reason::LearnedFrom));
+    parts.leave_out_for(|picture, digest| {
+        domain.has_learned_from(&picture.origin(digest)).then_some(Reason::LearnedFrom)
+    });
     parts
 }
 
 fn strangers_in(folder: &Path, domain: &Domain, own: &Parts) -> Result<Parts, HeadError> {
-    let stranger = |path| Picture { path, place: None, class: String::new(), part: Part::Test };
+    let side_px = domain.scope().side_px();
+    let stranger = |path: PathBuf| {
+        let place = side_px.and_then(|side_px| middle(&path, side_px));
+        Picture { path, place, class: String::new(), part: Part::Test }
+    };
     let mut parts = unseen(domain, pictures_below(folder)?.into_iter().map(stranger).collect());
     let own: BTreeMap<&[u8; 32], &Path> =
         own.pictures.iter().map(|(own, digest)| (digest, own.path.as_path())).collect();

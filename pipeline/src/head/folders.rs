@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use cameras::{CameraError, Frame, FrameId, Place, Rect};
-use models::hash::hexadecimal;
+use models::{domain::GOOD, hash::hexadecimal};
 use serde::Serialize;
 
 use super::HeadError;
@@ -51,7 +51,17 @@ impl Picture {
     /// When the file cannot be read.
     pub(crate) fn open(&self, source: &str) -> Result<Frame, CameraError> {
         let frame = cameras::decode_file(&self.path, FrameId { source: source.into(), seq: 0 })?;
-        Ok(self.place.map_or_else(|| frame.clone(), |place| frame.cut_out(place)))
+        Ok(match self.place {
+            None => frame,
+            Some(place) => frame.cut_out(place),
+        })
+    }
+
+    /// Returns what tells whether it was learned from, where `digest` is the SHA-256 of its file: that, or of a good place, whose file may be the
+    /// template of many pictures, the SHA-256 of [`Self::content`].
+    pub(crate) fn origin(&self, digest: &[u8; 32]) -> [u8; 32] {
+        let is_good_place = self.place.is_some() && self.class == GOOD;
+        if is_good_place { models::hash::digest(self.content(digest)) } else { *digest }
     }
 
     /// Returns what tells its pixels from all others, where `digest` is the SHA-256 of its file: that in hexadecimal, and the place.

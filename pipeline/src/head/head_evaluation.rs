@@ -76,9 +76,10 @@ pub fn evaluate(
     check_encoder(encoder, head)?;
     let (part, Listing { pictures, problems, .. }) = layout.read_strictest(dataset, head.origin().scope)?;
     let mut parts = Parts::of(pictures);
-    parts.left_out.extend(problems);
+    parts.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
     parts.check_classes(dataset, part, &head.origin().labels)?;
-    parts.leave_out_for(|_, digest| head.has_learned_from(digest).then_some(Reason::LearnedFrom));
+    parts
+        .leave_out_for(|picture, digest| head.has_learned_from(&picture.origin(digest)).then_some(Reason::LearnedFrom));
     let mut describer = Describer::open(encoder, &output.join(JOURNAL))?;
     let described = describer.describe_all(&mut parts, watch)?;
     let round = Round::of(None, head, &parts.pictures, &described)?;

@@ -23,7 +23,8 @@ pub enum ClassLayout {
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) pictures: Vec<Picture>,
-    pub(super) problems: Vec<LeftOut>,
+    /// By part.
+    pub(super) problems: Vec<(Part, LeftOut)>,
     /// What of a file they show.
     pub(super) scope: Scope,
 }
@@ -35,6 +36,11 @@ impl Listing {
 }
 
 impl ClassLayout {
+    /// Returns whether pictures are labelled boxes.
+    pub(crate) const fn has_boxes(self) -> bool {
+        matches!(self, Self::Deeppcb | Self::Coco)
+    }
+
     /// Returns the pictures in `root`, as eyes of this `scope` look at them; without one, as eyes would that learn from them. Class folders may
     /// hold places that somebody has cut out.
     ///
@@ -64,6 +70,7 @@ impl ClassLayout {
         let mut listing = self.read(root, Some(scope))?;
         let part = listing.pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
         listing.pictures.retain(|picture| picture.part == part);
+        listing.problems.retain(|(of, _)| *of == part);
         Ok((part, listing))
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -54,7 +54,9 @@ impl LeftOut {
                 format!("{path}: left out, the same file is in another class, {}", other.display())
             }
             // What was said names the file already.
-            Reason::Unreadable(message) | Reason::BadLabel(message) => format!("left out: {message}"),
+            Reason::Unreadable(message) => format!("left out: {message}"),
+            // And what became of the label.
+            Reason::BadLabel(message) => message.clone(),
         }
     }
 }
@@ -74,10 +76,10 @@ impl Parts {
     pub fn of(pictures: Vec<Picture>) -> Self {
         let mut parts = Self::default();
         let mut by_content: BTreeMap<String, ([u8; 32], Vec<Picture>)> = BTreeMap::new();
+        let mut digests = Digests::default();
         for picture in pictures {
-            match fs::read(&picture.path) {
-                Ok(bytes) => {
-                    let digest = digest(bytes);
+            match digests.of(&picture.path) {
+                Ok(digest) => {
                     let same = by_content.entry(picture.content(&digest)).or_insert_with(|| (digest, Vec::new()));
                     same.1.push(picture);
                 }
@@ -104,13 +106,13 @@ impl Parts {
     fn leave_out_leaks(&mut self) {
         let mut strictest: BTreeMap<[u8; 32], (Part, PathBuf)> = BTreeMap::new();
         for (picture, digest) in &self.pictures {
-            let known = strictest.entry(*digest).or_insert_with(|| (picture.part, picture.path.clone()));
+            let known = strictest.entry(picture.origin(digest)).or_insert_with(|| (picture.part, picture.path.clone()));
             if picture.part > known.0 {
                 *known = (picture.part, picture.path.clone());
             }
         }
         self.leave_out_for(|picture, digest| {
-            let (part, path) = &strictest[digest];
+            let (part, path) = &strictest[&picture.origin(digest)];
             (*part > picture.part).then(|| Reason::Leakage(path.clone()))
         });
     }
@@ -189,9 +191,7 @@ impl Parts {
             .find(|class| !known.contains(class))
         {
             None => Ok(()),
-            Some(class) => {
-                Err(HeadError::unfit(root, format!("class folders of the head: {}", known.join(", ")), class))
-            }
+            Some(class) => Err(HeadError::unfit(root, format!("classes of the head: {}", known.join(", ")), class)),
         }
     }
 
@@ -242,6 +242,7 @@ impl Parts {
         Ok(())
     }
 
+    /// Of the runs of files, the first from a place that `seed` chooses that leaves something of every class to learn from.
     fn split_files(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
         let in_training = self.pictures.iter().filter(|(picture, _)| picture.part == Part::Train);
         let mut files: Vec<PathBuf> = in_training.map(|(picture, _)| picture.path.clone()).collect();
@@ -251,14 +252,41 @@ impl Parts {
             let expected = "2 files or more, to learn from one and choose by another";
             return Err(HeadError::unfit(root, expected, files.len().to_string()));
         }
-        let chosen: BTreeSet<&PathBuf> =
-            held_out(files.len(), &mut fastrand::Rng::with_seed(seed)).map(|place| &files[place]).collect();
+        let run: Vec<usize> = held_out(files.len(), &mut fastrand::Rng::with_seed(seed)).collect();
+        let runs =
+            (0..files.len()).map(|shift| run.iter().map(|place| &files[(place + shift) % files.len()]).collect());
+        let chosen: Option<BTreeSet<&PathBuf>> = runs.into_iter().find(|run| self.leaves_every_class(run));
+        let Some(chosen) = chosen else {
+            let expected = "boxes of every class in files of which some can be held out (or --validation)";
+            return Err(HeadError::unfit(root, expected, "a class whose boxes all lie in one run of neighbours"));
+        };
         for (picture, _) in &mut self.pictures {
             if picture.part == Part::Train && chosen.contains(&picture.path) {
                 picture.part = Part::Validation;
             }
         }
         Ok(())
+    }
+
+    fn leaves_every_class(&self, held_out: &BTreeSet<&PathBuf>) -> bool {
+        let of_training = || self.pictures.iter().map(|(picture, _)| picture).filter(|it| it.part == Part::Train);
+        let rest = of_training().filter(|picture| !held_out.contains(&picture.path));
+        classes(rest, Part::Train) == classes(of_training(), Part::Train)
+    }
+}
+
+/// The SHA-256 of files, each read once.
+#[derive(Default)]
+struct Digests(BTreeMap<PathBuf, [u8; 32]>);
+
+impl Digests {
+    fn of(&mut self, path: &Path) -> io::Result<[u8; 32]> {
+        if let Some(known) = self.0.get(path) {
+            return Ok(*known);
+        }
+        let found = digest(fs::read(path)?);
+        self.0.insert(path.to_owned(), found);
+        Ok(found)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cameras::{Place, Rect, Size};
 use fastrand::Rng;
+use image::{ImageDecoder as _, ImageReader, metadata::Orientation};
 use models::{Scope, domain::GOOD};
 
 use super::{HeadError, LeftOut, Part, Picture, Reason, layout::Listing};
@@ -16,9 +17,9 @@ const LEAST_SIDE_PX: u32 = 64;
 /// Places that are tried until one is free of boxes.
 const TRIES: usize = 20;
 
-/// Returns the boxes of every part of the data set in `root`, and of each of its pictures one good place: of a template the place of one of its
-/// boxes, else one as large as a middling box that shows no box. All are shown in squares of `side_px`; without that, of twice the longer side of
-/// a middling box of the parts that are learned from. The same data give the same places.
+/// Returns the boxes of every part of the data set in `root`, and of each of its pictures one good place, as large as one of the boxes: of a template
+/// the place of a box, else one that shows none. All are shown in squares of `side_px`; without that, of twice the longer side of a middling box
+/// of the parts that are learned from. The same data give the same places.
 ///
 /// # Errors
 /// When it is not laid out so, or a file of labels cannot be read.
@@ -27,46 +28,100 @@ pub(super) fn read(root: &Path, layout: Layout, side_px: Option<u32>) -> Result<
         .into_iter()
         .map(|(name, dataset)| (Part::of_folder(name).unwrap_or(Part::Train), dataset))
         .collect();
-    let learned = parts.iter().filter(|(part, _)| *part != Part::Test).map(|(_, dataset)| dataset);
-    let side_px = side_px.unwrap_or_else(|| shown_side_px(learned));
-    let scope = Scope::Places { side_px };
-    let mut listing = Listing { pictures: Vec::new(), problems: Vec::new(), scope };
+    let boxes = boxes_of(parts.iter().filter(|(part, _)| *part != Part::Test).map(|(_, dataset)| dataset));
+    let side_px = side_px.unwrap_or_else(|| shown_side_px(&boxes));
+    let mut listing = Listing { pictures: Vec::new(), problems: Vec::new(), scope: Scope::Places { side_px } };
     for (part, dataset) in parts {
         for sample in &dataset.samples {
-            listing.add(part, sample, side_px);
+            listing.add(part, sample, (side_px, &boxes));
         }
-        let problem = |message| LeftOut { path: root.to_owned(), reason: Reason::BadLabel(message) };
-        listing.problems.extend(dataset.problems.into_iter().map(|one| problem(one.message)));
+        for problem in dataset.problems {
+            listing.tell(part, root, problem.message);
+        }
     }
     Ok(listing)
 }
 
 impl Listing {
-    fn add(&mut self, part: Part, sample: &Sample, side_px: u32) {
-        let boxes = sample.truths.iter().map(|truth| (sample.path.clone(), truth.rect, truth.class.clone()));
-        let good = good_place(sample, side_px).map(|(path, rect)| (path, rect, GOOD.to_owned()));
-        let picture = |(path, rect, class)| Picture { path, place: Some(Place { rect, side_px }), class, part };
-        self.pictures.extend(boxes.chain(good).map(picture));
+    fn tell(&mut self, part: Part, path: &Path, message: String) {
+        self.problems.push((part, LeftOut { path: path.to_owned(), reason: Reason::BadLabel(message) }));
+    }
+
+    fn add(&mut self, part: Part, sample: &Sample, (side_px, boxes): (u32, &[Size])) {
+        let Some(size) = upright_size(&sample.path) else {
+            let message = format!(
+                "{}: expected a picture with labelled boxes, found none that can be read",
+                sample.path.display()
+            );
+            return self.tell(part, &sample.path, message);
+        };
+        let mut picture = |path: &Path, rect: Rect, class: &str| {
+            let (path, class) = (path.to_owned(), class.to_owned());
+            self.pictures.push(Picture { path, place: Some(Place { rect, side_px }), class, part });
+        };
+        let (inside, outside): (Vec<_>, Vec<_>) = sample.truths.iter().partition(|truth| lies_in(truth.rect, size));
+        for truth in inside {
+            picture(&sample.path, truth.rect, &truth.class);
+        }
+        if let Some((path, rect)) = good_place(sample, size, (side_px, boxes)) {
+            picture(&path, rect, GOOD);
+        }
+        for truth in outside {
+            let Rect { x, y, width, height } = truth.rect;
+            let found = format!("{width} x {height} px at {x}, {y}");
+            let message = format!("{}: expected a box within its {size}, found {found}", sample.path.display());
+            self.tell(part, &sample.path, message);
+        }
     }
 }
 
-fn shown_side_px<'a>(datasets: impl Iterator<Item = &'a Dataset>) -> u32 {
-    let truths = datasets.flat_map(|dataset| &dataset.samples).flat_map(|sample| &sample.truths);
-    let mut sides: Vec<u32> = truths.map(|truth| truth.rect.width.max(truth.rect.height)).collect();
-    sides.sort_unstable();
-    sides.get(sides.len() / 2).map_or(0, |side| side.saturating_mul(CONTEXT_RATIO)).max(LEAST_SIDE_PX)
+fn lies_in(rect: Rect, size: Size) -> bool {
+    let ends_by = |start: u32, length: u32, end: u32| start.checked_add(length).is_some_and(|last| last <= end);
+    ends_by(rect.x, rect.width, size.width_px) && ends_by(rect.y, rect.height, size.height_px)
 }
 
-/// Returns a place that is good and the file that it is in; `None` where none was found.
-fn good_place(sample: &Sample, side_px: u32) -> Option<(PathBuf, Rect)> {
+/// Returns the size of the picture at `path` as it is decoded, by its header.
+pub(super) fn upright_size(path: &Path) -> Option<Size> {
+    let mut decoder = ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    Some(match decoder.orientation().unwrap_or(Orientation::NoTransforms) {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            Size::new(height, width)
+        }
+        _ => Size::new(width, height),
+    })
+}
+
+/// Returns the sizes of all boxes, by their longer side.
+fn boxes_of<'a>(datasets: impl Iterator<Item = &'a Dataset>) -> Vec<Size> {
+    let truths = datasets.flat_map(|dataset| &dataset.samples).flat_map(|sample| &sample.truths);
+    let mut sizes: Vec<Size> = truths.map(|truth| Size::new(truth.rect.width, truth.rect.height)).collect();
+    sizes.sort_by_key(|size| (size.width_px.max(size.height_px), size.width_px));
+    sizes
+}
+
+fn shown_side_px(boxes: &[Size]) -> u32 {
+    let middling = boxes.get(boxes.len() / 2).map_or(0, |size| size.width_px.max(size.height_px));
+    middling.saturating_mul(CONTEXT_RATIO).max(LEAST_SIDE_PX)
+}
+
+/// Returns a place that is good and the file that it is in; `None` where none was found, or a label was left out.
+fn good_place(sample: &Sample, size: Size, (side_px, boxes): (u32, &[Size])) -> Option<(PathBuf, Rect)> {
     let mut random = Rng::with_seed(seed(sample));
     if let (Some(template), false) = (&sample.template, sample.truths.is_empty()) {
         return Some((template.clone(), sample.truths[random.usize(..sample.truths.len())].rect));
     }
-    let (width, height) = image::image_dimensions(&sample.path).ok()?;
-    let rect = |random: &mut Rng| Rect { x: random.u32(..width), y: random.u32(..height), width: 1, height: 1 };
+    if sample.is_doubtful || boxes.is_empty() {
+        return None;
+    }
+    let Size { width_px, height_px } = boxes[random.usize(..boxes.len())];
+    let (right, bottom) = (size.width_px.checked_sub(width_px)?, size.height_px.checked_sub(height_px)?);
+    let rect = |random: &mut Rng| {
+        let (x, y) = (random.u32(..=right), random.u32(..=bottom));
+        Rect { x, y, width: width_px, height: height_px }
+    };
     let shows_no_box = |rect: &Rect| {
-        let shown = Place { rect: *rect, side_px }.shown(Size::new(width, height));
+        let shown = Place { rect: *rect, side_px }.shown(size);
         !sample.truths.iter().any(|truth| shown.meets(truth.rect))
     };
     let free = (0..TRIES).map(|_| rect(&mut random)).find(shows_no_box)?;
@@ -151,8 +206,48 @@ mod tests {
             "{error}"
         );
         assert_eq!(ClassLayout::Coco.read(root.path(), None).unwrap().pictures, listing.pictures);
-        let [problem] = listing.problems.as_slice() else { panic!("{:?}", listing.problems) };
+        let [(Part::Train, problem)] = listing.problems.as_slice() else { panic!("{:?}", listing.problems) };
         assert!(problem.message().contains("expected the picture"), "{}", problem.message());
+    }
+
+    #[test]
+    fn nothing_is_called_good_where_a_label_was_left_out_and_boxes_outside_are_told() {
+        let root = pairs();
+        fs::write(root.path().join("train/1.txt"), "10 10 30 20 9\n").unwrap();
+        fs::write(root.path().join("train/2.txt"), "10 10 30 20 1\n190 60 210 90 4\n").unwrap();
+        let listing = ClassLayout::Deeppcb.read(root.path(), None).unwrap();
+        assert_eq!(classes(&listing, Part::Train), ["pcb_open", "good"]);
+        let told: Vec<String> = listing.problems.iter().map(|(_, problem)| problem.message()).collect();
+        assert!(told.len() == 2 && told.iter().any(|line| line.contains("type 1 to 6")), "{told:?}");
+        let outside = "2_test.png: expected a box within its 200 x 100, found 20 x 30 px at 190, 60";
+        assert!(told.iter().any(|line| line.ends_with(outside)), "{told:?}");
+    }
+
+    #[test]
+    fn a_template_that_all_pairs_share_teaches_and_measures() {
+        let root = pairs();
+        for (part, id) in [("train", 2), ("val", 3)] {
+            fs::copy(root.path().join("train/1_temp.png"), root.path().join(format!("{part}/{id}_temp.png"))).unwrap();
+        }
+        let parts = Parts::of(ClassLayout::Deeppcb.read(root.path(), None).unwrap().pictures);
+        // Places may be the same by chance; their file alone leaves none out.
+        let good: usize = [Part::Train, Part::Validation].map(|part| parts.count_of(part, "good")).iter().sum();
+        let same = parts.left_out.iter().filter(|one| one.path.to_string_lossy().ends_with("_temp.png")).count();
+        assert_eq!((good + same, parts.left_out.len()), (3, same));
+        assert!(good > 0);
+    }
+
+    #[test]
+    fn what_is_held_out_leaves_something_of_every_class() {
+        let root = pairs();
+        fs::remove_dir_all(root.path().join("val")).unwrap();
+        fs::write(root.path().join("train/1.txt"), "10 10 30 20 1\n").unwrap();
+        fs::write(root.path().join("train/2.txt"), "10 10 30 20 1\n150 60 160 90 4\n").unwrap();
+        for seed in 0..8 {
+            let mut parts = Parts::of(ClassLayout::Deeppcb.read(root.path(), None).unwrap().pictures);
+            parts.split(root.path(), seed).unwrap();
+            assert_eq!(parts.count_of(Part::Train, "pcb_spur"), 1, "seed {seed}");
+        }
     }
 
     #[test]

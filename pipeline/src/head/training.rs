@@ -92,7 +92,7 @@ pub fn train(
     let descriptions = described.into_iter().map(|described: Described| described.values).collect();
     let learned = Learned::of(plan, &parts, &gathered.labels, &[descriptions])?;
     let origin = origin(plan, (&parts, gathered.scope), gathered.labels, describer.encoder_identity());
-    let digests = parts.pictures.iter().map(|(_, digest)| *digest).collect();
+    let digests = parts.pictures.iter().map(|(picture, digest)| picture.origin(digest)).collect();
     let head = Head::new(&learned.fit, origin, digests)?;
     let validation = learned.measured(&head.origin().labels);
     let trained = Trained {
@@ -147,12 +147,17 @@ impl Gathered {
         if labels.len() < 2 {
             let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
             let measures = pictures.iter().any(|picture| picture.part == Part::Test);
-            let hint = if measures { " (a test part is learned from with --layout mvtec)" } else { "" };
+            let hint = if measures && scope == Scope::Picture {
+                " (a test part is learned from with --layout mvtec)"
+            } else {
+                ""
+            };
             let expected = format!("pictures of two classes or more to learn from{hint}");
-            return Err(HeadError::unfit(&plan.data, expected, found));
+            let problem = problems.first().map(|(_, problem)| format!("; the first problem: {}", problem.message()));
+            return Err(HeadError::unfit(&plan.data, expected, found + &problem.unwrap_or_default()));
         }
         let mut parts = Parts::of(pictures);
-        parts.left_out.extend(problems);
+        parts.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
         if let Some(label) = labels.iter().find(|label| parts.count_of(Part::Train, label) == 0) {
             let found = parts.left_out.iter().find(|left_out| is_of(&left_out.path, label)).map(LeftOut::message);
             let expected = format!("a picture of class {label} to learn from");

@@ -10,7 +10,7 @@ pub struct Diagnosis {
     pub subject: Option<String>,
     /// What is the matter with it, for example `early blight`, or the name of the class.
     pub finding: String,
-    /// Identifier in the knowledge base; absent where it has no entry.
+    /// Identifier in the knowledge base, or the kind of labelled box that it was learned from; absent where there is neither.
     pub code: Option<String>,
     /// Whether nothing is the matter.
     pub is_good: bool,

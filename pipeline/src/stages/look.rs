@@ -111,22 +111,19 @@ impl Look {
         self.eyes[inspection.captured.station.index].as_ref().map_or(Scope::Picture, |eyes| eyes.scope())
     }
 
-    /// Eyes that do not know good parts, or look at places, look only at what a gate has found.
+    /// Eyes that do not know good parts look only at what a gate has found.
     fn diagnose(&mut self, inspection: &mut Inspection) -> Result<(), StageError> {
         let Some(eyes) = self.eyes[inspection.captured.station.index].as_mut() else { return Ok(()) };
-        let judges = eyes.judges() && eyes.scope() == Scope::Picture;
-        if !judges && inspection.reading.as_ref().is_some_and(|reading| !reading.is_suspect()) {
+        if !eyes.judges() && inspection.reading.as_ref().is_some_and(|reading| !reading.is_suspect()) {
             return Ok(());
         }
         let Some(frame) = inspection.frame_to_judge().cloned() else { return Ok(()) };
         let started = Instant::now();
         inspection.seen = match (&mut inspection.reading, eyes.scope()) {
-            (Some(reading), Scope::Places { side_px }) => name_places(
-                (eyes.as_mut(), side_px),
-                &frame,
-                &mut reading.regions,
-                &inspection.captured.station.policy,
-            )?,
+            (Some(reading), Scope::Places { .. }) => {
+                let policy = &inspection.captured.station.policy;
+                name_places(eyes.as_mut(), &frame, &mut reading.regions, policy)?
+            }
             _ => Some(eyes.diagnose(&frame)?),
         };
         inspection.timing.diagnose = Some(millis(started.elapsed()));

@@ -68,7 +68,7 @@ impl Graduation<'_> {
             views: &views,
             classes: &classes,
             tongue: taught.as_ref().map(|taught| taught.tongue.clone()),
-            learned_from: pictures.iter().map(|(_, digest)| *digest).collect(),
+            learned_from: pictures.iter().map(|(picture, digest)| picture.origin(digest)).collect(),
         };
         let domain = Domain::learned(lessons)?;
         let speech = taught.map(|taught| self.examined(taught, &domain, watch)).transpose()?;

@@ -20,8 +20,8 @@ impl BankInspector {
 }
 
 impl Inspector for BankInspector {
-    fn name(&self) -> &'static str {
-        "bank"
+    fn name(&self) -> String {
+        "bank".to_owned()
     }
 
     fn fingerprint(&self) -> String {

@@ -10,12 +10,10 @@ use crate::{
     stage::{Diagnose, StageError},
 };
 
-/// Lets trained eyes name what another inspector finds, as a station with such eyes does.
+/// Lets trained eyes name what another inspector finds: they alone, so that it is they who are measured.
 pub struct NamedInspector {
     inspector: Box<dyn Inspector>,
     eyes: Box<dyn Diagnose>,
-    /// Of what they look at.
-    side_px: u32,
 }
 
 impl NamedInspector {
@@ -24,8 +22,8 @@ impl NamedInspector {
     /// # Errors
     /// When the eyes look at whole pictures and not at places.
     pub fn new(inspector: Box<dyn Inspector>, eyes: Box<dyn Diagnose>) -> Result<Self, ModelError> {
-        if let Scope::Places { side_px } = eyes.scope() {
-            return Ok(Self { inspector, eyes, side_px });
+        if eyes.scope() != Scope::Picture {
+            return Ok(Self { inspector, eyes });
         }
         Err(ModelError::Mismatch {
             what: "eyes that name what a gate finds".to_owned(),
@@ -42,8 +40,10 @@ impl fmt::Debug for NamedInspector {
 }
 
 impl Inspector for NamedInspector {
-    fn name(&self) -> &'static str {
-        self.inspector.name()
+    fn name(&self) -> String {
+        let eyes = self.eyes.models().into_iter().find(|model| model.role == "head");
+        let eyes = eyes.map(|model| format!("{} {:.12}", model.name, model.sha256));
+        format!("{}, named by {}", self.inspector.name(), eyes.unwrap_or_default())
     }
 
     fn fingerprint(&self) -> String {
@@ -65,7 +65,10 @@ impl Inspector for NamedInspector {
 
     fn judge(&mut self, frame: &Frame) -> Result<GateReading, StageError> {
         let mut reading = self.inspector.judge(frame)?;
-        name_places((self.eyes.as_mut(), self.side_px), frame, &mut reading.regions, &Policy::default())?;
+        for region in &mut reading.regions {
+            region.code = None;
+        }
+        name_places(self.eyes.as_mut(), frame, &mut reading.regions, &Policy::default())?;
         Ok(reading)
     }
 }

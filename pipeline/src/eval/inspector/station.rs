@@ -38,8 +38,8 @@ impl fmt::Debug for StationInspector {
 }
 
 impl Inspector for StationInspector {
-    fn name(&self) -> &'static str {
-        "station"
+    fn name(&self) -> String {
+        "station".to_owned()
     }
 
     fn fingerprint(&self) -> String {

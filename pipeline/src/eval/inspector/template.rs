@@ -19,8 +19,8 @@ impl TemplateInspector {
 }
 
 impl Inspector for TemplateInspector {
-    fn name(&self) -> &'static str {
-        "template"
+    fn name(&self) -> String {
+        "template".to_owned()
     }
 
     fn fingerprint(&self) -> String {

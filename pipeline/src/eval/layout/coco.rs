@@ -236,13 +236,16 @@ impl Reader<'_> {
         let name = category.map_or(SEVERAL, |category| &category.name);
         let is_other = sample.class != GOOD && sample.class != name;
         sample.class = if is_other { SEVERAL.to_owned() } else { name.to_owned() };
+        sample.is_doubtful |= category.is_none() || annotation.iscrowd != 0;
         let Some(category) = category else {
             return self.bad(annotation, "the id of a category in this file", annotation.category_id);
         };
         if annotation.iscrowd != 0 {
             return self.bad(annotation, "iscrowd 0", annotation.iscrowd);
         }
-        match box_in(&annotation.bbox, *size) {
+        let found = box_in(&annotation.bbox, *size);
+        sample.is_doubtful |= matches!(found, Err(Misfit::NoBox | Misfit::Outside));
+        match found {
             Ok(rect) => sample.truths.push(Truth { rect, class: category.name.clone() }),
             Err(Misfit::NoBox) => {
                 self.bad(annotation, "bbox [x, y, width, height] with a width and a height", listed(&annotation.bbox));

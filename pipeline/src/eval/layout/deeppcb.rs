@@ -71,9 +71,10 @@ fn add_pair(image: PathBuf, dataset: &mut Dataset) -> Result<(), EvalError> {
     }
     let text = fs::read_to_string(&labels).map_err(|source| EvalError::Io { path: labels.clone(), source })?;
     let (truths, problems) = parse_labels(&text, &labels);
+    let (is_defect, is_doubtful) = (!truths.is_empty(), !problems.is_empty());
     dataset.problems.extend(problems);
-    let (sample, is_defect) = (Sample::of_class(image, "pair"), !truths.is_empty());
-    dataset.samples.push(Sample { is_defect, template: Some(template), truths, ..sample });
+    let sample = Sample::of_class(image, "pair");
+    dataset.samples.push(Sample { is_defect, is_doubtful, template: Some(template), truths, ..sample });
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl Examinee<'_> {
         let labels = self.domain.labels();
         TakenFor::of(&classes, labels).ok_or_else(|| {
             let known: Vec<&str> = labels.iter().map(|label| label.id.as_str()).collect();
-            let expected = format!("class folders of one data set of {}: {}", self.domain.name(), known.join(", "));
+            let expected = format!("classes of one data set of {}: {}", self.domain.name(), known.join(", "));
             HeadError::unfit(dataset, expected, classes.into_iter().collect::<Vec<_>>().join(", "))
         })
     }

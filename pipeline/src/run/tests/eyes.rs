@@ -142,7 +142,7 @@ fn eyes_that_know_only_defects_look_at_suspects_and_name_their_regions() {
 #[test]
 fn eyes_that_look_at_places_name_what_the_gate_has_found_and_judge_nothing() {
     let eyes = |name: &'static str| Reader {
-        judges: true,
+        judges: false,
         scope: Scope::Places { side_px: 8 },
         name: move |_| Ok(diagnosis(name, 0.5)),
     };
@@ -155,8 +155,9 @@ fn eyes_that_look_at_places_name_what_the_gate_has_found_and_judge_nothing() {
     // What looks good to them is still stranger than every good part.
     let good = reports(looked_at_by(eyes("good"), Some(one_region())));
     assert_eq!((good[1].verdict, good[1].defects[0].code.as_str()), (Verdict::Fail, "unknown_anomaly"));
-    // Without a gate the whole frame is the place: somebody has cut it out.
-    assert!(reports(looked_at_by(eyes("scratch"), None)).iter().all(|report| report.diagnosis.is_some()));
+    // Without a gate the whole frame is the place, which somebody may have cut out: it is named, and a person judges.
+    let ungated = reports(looked_at_by(eyes("good"), None));
+    assert!(ungated.iter().all(|report| report.diagnosis.is_some() && report.verdict == Verdict::Review));
 }
 
 #[test]
