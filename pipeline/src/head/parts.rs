@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use super::{HeadError, HeadPlan, Part, Picture};
 
-/// Share of a class that is held out to choose penalty and temperature.
-const VALIDATION_SHARE: f64 = 0.2;
+mod split;
 
 /// Why a picture is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -211,68 +210,6 @@ impl Parts {
         }
         Ok(())
     }
-
-    /// Moves a fifth of each class from training to validation, one picture at least and one kept at least: a run of neighbours by name, which
-    /// often show the same part, from a place that `seed` chooses. Where pictures are places, a fifth of the files with all their places: what
-    /// lies side by side looks alike.
-    ///
-    /// # Errors
-    /// When a class of the data in `root` has fewer than two pictures, or there are fewer than two files.
-    pub fn split(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
-        if self.pictures.iter().any(|(picture, _)| picture.place.is_some()) {
-            return self.split_files(root, seed);
-        }
-        let mut by_class: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, (picture, _)) in self.pictures.iter().enumerate() {
-            if picture.part == Part::Train {
-                by_class.entry(picture.class.clone()).or_default().push(index);
-            }
-        }
-        let mut random = fastrand::Rng::with_seed(seed);
-        for (class, indices) in by_class {
-            let count = indices.len();
-            if count < 2 {
-                let expected = format!("2 pictures or more of class {class}, to learn from one and choose by another");
-                return Err(HeadError::unfit(root, expected, count.to_string()));
-            }
-            for place in held_out(count, &mut random) {
-                self.pictures[indices[place]].0.part = Part::Validation;
-            }
-        }
-        Ok(())
-    }
-
-    /// Of the runs of files, the first from a place that `seed` chooses that leaves something of every class to learn from.
-    fn split_files(&mut self, root: &Path, seed: u64) -> Result<(), HeadError> {
-        let in_training = self.pictures.iter().filter(|(picture, _)| picture.part == Part::Train);
-        let mut files: Vec<PathBuf> = in_training.map(|(picture, _)| picture.path.clone()).collect();
-        files.sort_by(|a, b| natural_order(a, b));
-        files.dedup();
-        if files.len() < 2 {
-            let expected = "2 files or more, to learn from one and choose by another";
-            return Err(HeadError::unfit(root, expected, files.len().to_string()));
-        }
-        let run: Vec<usize> = held_out(files.len(), &mut fastrand::Rng::with_seed(seed)).collect();
-        let runs =
-            (0..files.len()).map(|shift| run.iter().map(|place| &files[(place + shift) % files.len()]).collect());
-        let chosen: Option<BTreeSet<&PathBuf>> = runs.into_iter().find(|run| self.leaves_every_class(run));
-        let Some(chosen) = chosen else {
-            let expected = "boxes of every class in files of which some can be held out (or --validation)";
-            return Err(HeadError::unfit(root, expected, "a class whose boxes all lie in one run of neighbours"));
-        };
-        for (picture, _) in &mut self.pictures {
-            if picture.part == Part::Train && chosen.contains(&picture.path) {
-                picture.part = Part::Validation;
-            }
-        }
-        Ok(())
-    }
-
-    fn leaves_every_class(&self, held_out: &BTreeSet<&PathBuf>) -> bool {
-        let of_training = || self.pictures.iter().map(|(picture, _)| picture).filter(|it| it.part == Part::Train);
-        let rest = of_training().filter(|picture| !held_out.contains(&picture.path));
-        classes(rest, Part::Train) == classes(of_training(), Part::Train)
-    }
 }
 
 /// The SHA-256 of files, each read once.
@@ -288,13 +225,6 @@ impl Digests {
         self.0.insert(path.to_owned(), found);
         Ok(found)
     }
-}
-
-/// Returns a run of a fifth of `count` places, one at least, round the end if need be.
-fn held_out(count: usize, random: &mut fastrand::Rng) -> impl Iterator<Item = usize> + use<> {
-    let len = ((count as f64 * VALIDATION_SHARE).round() as usize).max(1);
-    let first = random.usize(..count);
-    (first..first + len).map(move |place| place % count)
 }
 
 /// Returns the classes of those `pictures` that are of a part, in the order of their names.

@@ -263,8 +263,8 @@ mod tests {
                 .filter(|(picture, _)| picture.part == Part::Validation)
                 .map(|(picture, _)| &picture.path)
                 .collect();
-            // One of four: two pictures and their templates.
-            assert_eq!(held.len(), 1);
+            // A picture of the two with boxes, and a template of the two.
+            assert_eq!(held.len(), 2);
             assert!(
                 parts
                     .pictures

@@ -168,7 +168,7 @@ impl Gathered {
             None if parts.count(Part::Validation) > 0 => "the validation part of the data".to_owned(),
             None => {
                 parts.split(&plan.data, plan.seed)?;
-                let whole = if scope == Scope::Picture { "of each class" } else { "of the files" };
+                let whole = if scope == Scope::Picture { "of each class" } else { "of the files of each class" };
                 format!("a fifth {whole}, neighbours by name, from a place chosen by seed {}", plan.seed)
             }
         };
