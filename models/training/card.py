@@ -45,7 +45,7 @@ def row(name, numbers):
 def tables(head, see):
     """Returns the test tables of the head and, where it was trained, of the language model and its ablations."""
     lines = ["| test part | pictures | accuracy | 95 % | calibration error |", "|---|---|---|---|---|"]
-    for task, numbers in head["test"].items():
+    for task, numbers in head["measured"].items():
         lines.append(row(f"{task}, head", numbers))
         if see:
             spoken = see["tasks"][task]
@@ -64,10 +64,13 @@ def confusions(see):
     return "\n\n".join(parts)
 
 
-def trained_how(eyes, see):
+def trained_how(eyes, see, has_own_eyes):
     """Returns a sentence for each step of the training."""
     lines = []
-    if eyes:
+    if has_own_eyes and not eyes:
+        lines.append("- Eyes: those of the domain before, EfficientNet-Lite0 (Apache-2.0, ImageNet) fine-tuned on the train parts alone: README.md of"
+                     " `models/training`.")
+    elif eyes:
         seconds = sum(entry["seconds"] for entry in eyes["history"])
         lines.append(f"- Eyes: EfficientNet-Lite0 (Apache-2.0, ImageNet), fine-tuned by `train.py`: {json.dumps(eyes['options'])}; "
                      f"{len(eyes['history'])} epochs, {seconds / 60:.0f} minutes on two cores.")
@@ -96,10 +99,10 @@ def picture(domain, history):
     return f"![validation accuracy]({domain}.svg)\n" if history else ""
 
 
-def card(domain, head, see, eyes, bytes_):
+def card(domain, head, see, eyes, has_own_eyes, bytes_):
     """Returns the card as Markdown."""
-    sets = "\n".join(f"- {LICENCES[task]}" for task in head["test"])
-    cotton = ["Of cotton, healthy or diseased counts, whatever else is said."] if "cotton_field" in head["test"] else []
+    sets = "\n".join(f"- {LICENCES[task]}" for task in head["measured"])
+    cotton = ["Of cotton, healthy or diseased counts, whatever else is said."] if "cotton_field" in head["measured"] else []
     rest = "".join(f"{part}\n\n" for part in [*cotton, confusions(see)] if part)
     return f"""# Model card: {domain}
 
@@ -113,12 +116,12 @@ Train parts alone taught it. Where files carry the camera's counter, each class 
 otherwise a hash of the name decides (`data.py`). The test parts chose nothing.
 
 ## Training
-{trained_how(eyes, see)}
+{trained_how(eyes, see, has_own_eyes)}
 
 {picture(domain, eyes or see)}
 ## Test parts
 {tables(head, see)}
 
 {rest}## Limits
-{limits(head["test"])}
+{limits(head["measured"])}
 """

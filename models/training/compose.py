@@ -44,10 +44,11 @@ def describe(arguments, head, trained):
     see = json.loads((arguments.see / "numbers.json").read_text()) if arguments.see else None
     if see and see["encoder"] != head["encoder"]:
         raise SystemExit(f"--see: expected numbers of the head's encoder {head['encoder']}, found {see['encoder']}")
-    eyes = torch.load(arguments.trained.with_name("last.pt"), map_location="cpu", weights_only=True) if trained else None
+    last = trained and trained.with_name("last.pt")
+    eyes = torch.load(last, map_location="cpu", weights_only=True) if last and last.exists() else None
     size = (arguments.output / f"{arguments.domain}.safetensors").stat().st_size
     histories = [(name, run["history"]) for name, run in (("eyes", eyes), ("language model", see)) if run]
-    (arguments.output / f"{arguments.domain}.md").write_text(card.card(arguments.domain, head, see, eyes, size))
+    (arguments.output / f"{arguments.domain}.md").write_text(card.card(arguments.domain, head, see, eyes, bool(trained), size))
     if histories:
         (arguments.output / f"{arguments.domain}.svg").write_text(card.curves(histories))
 
@@ -61,13 +62,14 @@ def main():
     parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published weights")
     arguments = parser.parse_args()
     head = json.loads((arguments.head / "head.json").read_text())
+    if head["refit"]:
+        raise SystemExit("--head: expected one that the test parts have not taught, found a refit: its card would have no numbers")
     tensors = load_file(arguments.head / "head.safetensors")
     if arguments.see:
         tensors |= load_file(arguments.see / "domain.safetensors")
     if arguments.trained:
-        checkpoint, trained = (torch.load(path, map_location="cpu", weights_only=True)
-                               for path in (arguments.checkpoint, arguments.trained))
-        tensors |= eyes(sight.encoder_of(checkpoint, trained))
+        checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+        tensors |= eyes(sight.encoder_of(checkpoint, sight.trained_of(arguments.trained)))
     path = arguments.output / f"{arguments.domain}.safetensors"
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, header(arguments, head["temperature"]))
     describe(arguments, head, arguments.trained)

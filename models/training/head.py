@@ -65,9 +65,9 @@ def pixels_of(task, pictures, view, indices):
 
 def descriptions(encoder, task, examples, view, folder):
     """Returns `[n, 5136]` of one view, from the cache when it is there; of augmented views only the training part is described."""
-    path = folder / f"describe-{sight.fingerprint(encoder)}-{task}-{view}.npy"
+    chosen = np.arange(len(examples.labels)) if view == PLAIN else examples.where(data.TRAIN)
+    path = folder / f"describe-{sight.fingerprint(encoder)}-{task}-{view}-{len(chosen)}.npy"
     if not path.exists():
-        chosen = np.arange(len(examples.labels)) if view == PLAIN else examples.where(data.TRAIN)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(chosen), BATCH):
@@ -170,11 +170,11 @@ def choose(train, validation, count):
     return best
 
 
-def report(labels, examples, described, head, heat):
-    """Returns the test numbers of each task."""
+def report(labels, examples, described, head, heat, part):
+    """Returns the numbers of each task on a part."""
     table = {}
     for task, views in described.items():
-        chosen = examples[task].where(data.TEST)
+        chosen = examples[task].where(part)
         given = examples[task].labels[chosen]
         logits = (views[0][chosen] @ head[0].T + head[1]) / heat
         right = domain.is_right(labels, task, given, logits.argmax(1).numpy()).astype(float)
@@ -189,23 +189,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("data", "checkpoint", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published weights")
+    parser.add_argument("--trained", type=Path, help="best.pt of train.py, or a domain's file for its eyes; without it, the published weights")
     parser.add_argument("--domain", required=True)
+    parser.add_argument("--refit", action="store_true", help="let the test parts teach as well")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    checkpoint, trained = (torch.load(path, map_location="cpu", weights_only=True) if path else None
-                           for path in (arguments.checkpoint, arguments.trained))
-    encoder = sight.encoder_of(checkpoint, trained)
+    checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+    encoder = sight.encoder_of(checkpoint, sight.trained_of(arguments.trained))
     labels = domain.labels_of(arguments.domain)
-    examples = domain.load(arguments.domain, arguments.data, arguments.output)
+    examples = domain.load(arguments.domain, arguments.data, arguments.output, arguments.refit)
     described = {task: [descriptions(encoder, task, own, view, arguments.output) for view in range(VIEWS + 1)]
                  for task, own in examples.items()}
     train, validation = (stack(examples, described, part) for part in (data.TRAIN, data.VALIDATION))
     head, heat, penalty, loss = choose(train, validation, len(labels))
     known = novelty(taught(examples, described), neighbours(examples))
-    numbers = {"encoder": sight.fingerprint(encoder), "penalty": penalty, "temperature": heat, "validation_loss": loss, "test": report(labels, examples, described, head, heat)}
+    numbers = {"encoder": sight.fingerprint(encoder), "penalty": penalty, "temperature": heat, "validation_loss": loss, "refit": arguments.refit,
+               "measured": report(labels, examples, described, head, heat, domain.judging_part(arguments.refit))}
     tensors = {"head.weight": head[0], "head.bias": head[1], **{f"novelty.{name}": value for name, value in known.items()}}
     tensors = {name: value.contiguous().float() for name, value in tensors.items()}
     save_file({**tensors, "learned_from": hashes(arguments.data, examples)}, arguments.output / "head.safetensors")

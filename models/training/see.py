@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 import answer
 import data
@@ -43,10 +44,9 @@ class Material:
 
     def __init__(self, options):
         checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
-        trained = torch.load(options.trained, map_location="cpu", weights_only=True) if options.trained else None
-        self.encoder = sight.encoder_of(checkpoint, trained)
+        self.encoder = sight.encoder_of(checkpoint, sight.trained_of(options.trained))
         self.labels = domain.labels_of(options.domain)
-        self.examples = domain.load(options.domain, options.data, options.output)
+        self.examples = domain.load(options.domain, options.data, options.output, options.refit)
         self.sights = sight.load(self.encoder, self.examples, options.output)
 
     def cells(self, task, index):
@@ -250,11 +250,17 @@ def new_reader(options, material):
 
 
 def start_adapters(reader, path):
-    """Takes the adapters of another run. Its connector belongs to other eyes."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["reader"]
-    adapters = {name: value for name, value in state.items() if name.startswith("language.")}
-    missing = reader.load_state_dict(adapters, strict=False).missing_keys
-    assert not any(name.startswith("language.") for name in missing), missing
+    """Takes the adapters of a domain's file."""
+    stored = load_file(path)
+    reader.language.load_state_dict({name: stored[name].float() for name, _ in reader.language.named_parameters()})
+
+
+def start_as(reader, path):
+    """Takes connector and adapters of a domain's file that has the same eyes."""
+    start_adapters(reader, path)
+    weight, bias = (load_file(path)[f"connector.{name}"].float() for name in ("weight", "bias"))
+    reader.connector.weight.data.copy_(weight * reader.deviation)
+    reader.connector.bias.data.copy_(bias + weight @ reader.mean)
 
 
 def options(description):
@@ -262,8 +268,9 @@ def options(description):
     parser.add_argument("--domain", required=True, choices=json.loads(domain.LABELS.read_text()))
     for name in ("data", "checkpoint", "language", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--trained", type=Path, help="best.pt of train.py; without it, the published encoder")
-    parser.add_argument("--start", type=Path, help="best.pt of a run with other eyes, whose adapters are gone on from")
+    parser.add_argument("--trained", type=Path, help="best.pt of train.py, or a domain's file for its eyes; without it, the published encoder")
+    parser.add_argument("--start", type=Path, help="domain's file whose adapters are gone on from, and where its eyes are taken, too, its connector")
+    parser.add_argument("--refit", action="store_true", help="let the test parts teach as well")
     for name, default in (("rounds", 6), ("steps", 80), ("patience", 4), ("seed", 0), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("connector-rate", 2e-4), ("adapter-rate", 1e-3)):
@@ -283,9 +290,12 @@ def main():
         run.load(last)
         print(f"going on after round {run.round}", flush=True)
     else:
-        start_connector(reader, words, material)
-        if chosen.start:
-            start_adapters(reader, chosen.start)
+        if chosen.start and chosen.start == chosen.trained:
+            start_as(reader, chosen.start)
+        else:
+            start_connector(reader, words, material)
+            if chosen.start:
+                start_adapters(reader, chosen.start)
         run.average = trained_state(reader)
         print("before training:", json.dumps(validate(reader, words, material)), flush=True)
     train(run, words, material)

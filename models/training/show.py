@@ -98,11 +98,11 @@ def head_choices(material, trained, task, indices):
     return np.array([ids[material.examples[task].pictures.classes[c]] for c in chosen])
 
 
-def measured(reader, words, material, trained):
-    """Returns the numbers of all tasks on their test parts."""
+def measured(reader, words, material, trained, part):
+    """Returns the numbers of all tasks on a part."""
     table = {}
     for task, examples in material.examples.items():
-        indices = examples.where(data.TEST)
+        indices = examples.where(part)
         started = time.monotonic()
         scores = see.scores_of(reader, words, material, task, indices)
         table[task] = {**report(material, task, indices, scores), "seconds": time.monotonic() - started}
@@ -187,14 +187,14 @@ def main():
     path = chosen.output / "domain.safetensors"
     save_file(tensors(reader), path, metadata(chosen.domain, material.labels))
     fixture(reader, words, material, chosen.output)
-    trained = torch.load(chosen.trained, map_location="cpu", weights_only=True) if chosen.trained else None
+    trained = sight.trained_of(chosen.trained)
     numbers = {"domain": chosen.domain, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "best_round": state["round"],
                "encoder": sight.fingerprint(material.encoder), "pictures_a_round": see.BATCH * chosen.steps,
                "seconds": sum(entry["seconds"] for entry in last["history"]), "history": last["history"],
                "validation": validated(material, last["history"][state["round"] - 1]),
                "options": {**{name: value for name, value in vars(chosen).items() if isinstance(value, (int, float, str))},
-                           **({"start": "adapters of an earlier run with other eyes"} if chosen.start else {})},
-               "tasks": measured(reader, words, material, trained)}
+                           **({"start": "the domain before"} if chosen.start else {})},
+               "tasks": measured(reader, words, material, trained, domain.judging_part(chosen.refit))}
     (chosen.output / "numbers.json").write_text(json.dumps(numbers, indent=1))
 
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 import augment
 import data
@@ -83,8 +84,18 @@ def means(cells_of):
     return torch.cat([texture, mean[:, 4 * 672 :]], 1)
 
 
+def trained_of(path):
+    """Returns what `encoder_of` takes: the content of a `best.pt` of train.py, the eyes of a domain's file, or None without a path."""
+    if path is None or path.suffix != ".safetensors":
+        return path and torch.load(path, map_location="cpu", weights_only=True)
+    stored = load_file(path)
+    state = {f"encoder.{name.replace('.', '_')}_{kind}": stored[f"eyes.{name}.{kind}"].float()
+             for name, _ in network.convolutions() for kind in ("weight", "bias")}
+    return {"eyes": state, "classes_by_task": {}}
+
+
 def encoder_of(checkpoint, trained=None):
-    """Returns the encoder of the published checkpoint, or of a `best.pt` of train.py."""
+    """Returns the encoder of the published checkpoint, or with weights of `trained_of`."""
     if trained is None:
         return network.Encoder(checkpoint, len(network.BLOCKS)).eval()
     eyes = network.Eyes(checkpoint, trained["classes_by_task"], (len(network.BLOCKS),), 0.0)

@@ -182,7 +182,7 @@ def train(run, pictures_by_task):
 def loaded(task, chosen):
     """Returns the pictures of a task; folds become one fixed split."""
     pictures = data.load(task, chosen.data, chosen.output)
-    pictures.parts = domain.parts_of(data.TASKS[task], pictures.parts)
+    pictures.parts = domain.parts_of(data.TASKS[task], pictures.parts, refit=False)
     return pictures
 
 
