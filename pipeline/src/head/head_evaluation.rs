@@ -58,8 +58,8 @@ pub struct SeedRow {
 }
 
 /// Measures `head`, which was opened from the folder `folder`, on the features of the `encoder` that it was fitted to, on the pictures in
-/// `dataset`, which lie as `layout` says, and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a data set with parts the
-/// strictest is measured; files that the head has learned from, or that are there twice, are left out. `watch` is told how many of how many
+/// `dataset`, which lie as `layout` says, and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html` to `output`. Of a
+/// data set with parts the strictest is measured; files that the head has learned from, or that are there twice, are left out. `watch` is told how many of how many
 /// pictures are done. An evaluation that was interrupted goes on where it was.
 ///
 /// # Errors

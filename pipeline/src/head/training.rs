@@ -145,16 +145,7 @@ impl Gathered {
         }
         let labels = classes(&pictures, Part::Train);
         if labels.len() < 2 {
-            let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-            let measures = pictures.iter().any(|picture| picture.part == Part::Test);
-            let hint = if measures && scope == Scope::Picture {
-                " (a test part is learned from with --layout mvtec)"
-            } else {
-                ""
-            };
-            let expected = format!("pictures of two classes or more to learn from{hint}");
-            let problem = problems.first().map(|(_, problem)| format!("; the first problem: {}", problem.message()));
-            return Err(HeadError::unfit(&plan.data, expected, found + &problem.unwrap_or_default()));
+            return Err(too_few_classes(plan, &labels, &Listing { pictures, problems, scope }));
         }
         let mut parts = Parts::of(pictures);
         parts.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
@@ -190,6 +181,19 @@ impl Gathered {
     pub(crate) fn counts(&self, part: Part) -> Vec<usize> {
         counts(&self.parts, &self.labels, part)
     }
+}
+
+fn too_few_classes(plan: &HeadPlan, labels: &[String], listing: &Listing) -> HeadError {
+    let found = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+    let measures = listing.pictures.iter().any(|picture| picture.part == Part::Test);
+    let hint = if measures && listing.scope == Scope::Picture {
+        " (a test part is learned from with --layout mvtec)"
+    } else {
+        ""
+    };
+    let problem = listing.problems.first().map(|(_, problem)| format!("; the first problem: {}", problem.message()));
+    let expected = format!("pictures of two classes or more to learn from{hint}");
+    HeadError::unfit(&plan.data, expected, found + &problem.unwrap_or_default())
 }
 
 fn counts(parts: &Parts, labels: &[String], part: Part) -> Vec<usize> {

@@ -1,8 +1,10 @@
+use std::fs;
+
 use image::GrayImage;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::eval::Layout;
+use crate::eval::{Layout, layout::name_of};
 
 /// A data set with these pictures of 40 x 30 and these files of labels.
 fn dataset(pictures: &[&str], labels: &[(&str, Json)]) -> tempfile::TempDir {
