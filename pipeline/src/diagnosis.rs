@@ -99,7 +99,10 @@ impl DomainEyes {
         let place = if diagnosis.is_good { None } else { self.domain.place(&sight, told[0].label) };
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
-        Ok((Acquaintance { familiarity, strangeness }, Seen { diagnosis, judges: self.judges(), glimpse, place }))
+        Ok((
+            Acquaintance { familiarity, strangeness },
+            Seen { diagnosis, judges: self.judges(), glimpse, place, region: None },
+        ))
     }
 }
 

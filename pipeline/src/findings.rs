@@ -22,11 +22,12 @@ pub struct Findings {
 
 impl Findings {
     /// Takes back what `diagnosis` has named, because it does not stand: what a gate has found stays, without that name, and what its eyes have
-    /// marked goes.
-    pub fn retract(&mut self, diagnosis: &Diagnosis) {
+    /// marked goes. Of eyes that looked at one `region`, the names of others stay.
+    pub fn retract(&mut self, diagnosis: &Diagnosis, region: Option<Rect>) {
         let code = diagnosis.code_or_finding();
+        let is_meant = |defect: &Defect| defect.code == code && region.is_none_or(|region| region == defect.bbox);
         self.defects.retain(|defect| defect.found_by == FoundBy::Gate);
-        for defect in self.defects.iter_mut().filter(|defect| defect.code == code) {
+        for defect in self.defects.iter_mut().filter(|defect| is_meant(defect)) {
             UNKNOWN_ANOMALY.clone_into(&mut defect.code);
             defect.label = UNKNOWN_ANOMALY.replace('_', " ");
             defect.severity = Severity::Unknown;
@@ -199,10 +200,14 @@ mod tests {
         let regions = [region(None, 0), region(Some("stain"), 45)];
         let found_by = |found_by| Marked { name: Some(&name), found_by, ..marked(&regions, 1.0) };
         let mut by_gate = findings(found_by(FoundBy::Gate), Some(&Steel));
-        by_gate.retract(&name);
+        by_gate.retract(&name, None);
         assert_eq!(names(&by_gate), [["unknown_anomaly", "unknown anomaly"], ["stain", "a stain"]]);
+        let twice = [region(Some("crack"), 0), region(Some("crack"), 45)];
+        let mut by_places = findings(marked(&twice, 1.0), Some(&Steel));
+        by_places.retract(&name, Some(twice[1].rect));
+        assert_eq!(names(&by_places), [["crack", "a crack"], ["unknown_anomaly", "unknown anomaly"]]);
         let mut by_eyes = findings(found_by(FoundBy::Eyes), Some(&Steel));
-        by_eyes.retract(&name);
+        by_eyes.retract(&name, None);
         assert_eq!(by_eyes, Findings::default());
     }
 

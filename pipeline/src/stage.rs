@@ -58,6 +58,8 @@ pub struct Seen {
     pub glimpse: Option<Glimpse>,
     /// Where they see what is the matter; `None` where nothing is, or they cannot tell.
     pub place: Option<HeatMap>,
+    /// The gate's region that they looked at, of the frame; `None` where they looked at the whole.
+    pub region: Option<Rect>,
 }
 
 /// Trained eyes: name what a frame shows.

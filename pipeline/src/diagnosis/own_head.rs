@@ -77,6 +77,6 @@ impl Diagnose for OwnHead {
             familiarity: None,
             language_model: None,
         };
-        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None })
+        Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None, region: None })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn name_places(
             region.code.get_or_insert_with(|| seen.diagnosis.code_or_finding());
         }
         if said.as_ref().is_none_or(|said| rank(&seen) > rank(said)) {
-            said = Some(seen);
+            said = Some(Seen { region: Some(region.rect), ..seen });
         }
     }
     // Where it is, the gate has said.
@@ -80,7 +80,7 @@ mod tests {
                 familiarity: None,
                 language_model: None,
             };
-            Ok(Seen { diagnosis, judges: false, glimpse: None, place: None })
+            Ok(Seen { diagnosis, judges: false, glimpse: None, place: None, region: None })
         }
     }
 

@@ -41,7 +41,7 @@ fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {
             if let Some(seen) = &mut inspection.seen {
                 seen.diagnosis.language_model = named;
                 if seen.diagnosis.is_contradicted() {
-                    inspection.findings.retract(&seen.diagnosis);
+                    inspection.findings.retract(&seen.diagnosis, seen.region);
                 }
             }
         }

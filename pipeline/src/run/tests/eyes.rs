@@ -34,7 +34,8 @@ impl<F: FnMut(u64) -> Result<Diagnosis, StageError> + Send> Diagnose for Reader<
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
         let place = HeatMap { size: Size::new(4, 1), values: vec![0.0, 0.0, 0.0, 4.0], threshold: 1.0 };
-        Ok(Seen { diagnosis: (self.name)(frame.id().seq)?, judges: self.judges, glimpse: None, place: Some(place) })
+        let diagnosis = (self.name)(frame.id().seq)?;
+        Ok(Seen { diagnosis, judges: self.judges, glimpse: None, place: Some(place), region: None })
     }
 }
 
