@@ -6,9 +6,13 @@
 
 mod basis;
 mod coreset;
+mod discriminator;
 mod enrolment;
 mod file;
 mod heat;
+mod painted;
+mod painting;
+mod pool;
 mod random;
 mod scale;
 
@@ -21,6 +25,7 @@ pub(crate) use basis::leading_axes;
 pub use enrolment::Enrolment;
 pub(crate) use random::Random;
 
+use discriminator::Discriminator;
 use heat::Grid;
 use scale::{Heat, Scale};
 
@@ -46,6 +51,26 @@ pub enum Rotations {
     QuarterTurns,
 }
 
+/// What a bank learns beside good parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Defects {
+    /// Nothing: defects are what good parts do not have.
+    #[default]
+    Unseen,
+    /// How defects look that are painted on the golden images: pits, scratches, patches, steps of brightness, missing borders.
+    /// Enrolling encodes four to ten paintings of each image.
+    Painted,
+}
+
+impl Defects {
+    /// Files of before there was a choice do not name it.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    const fn is_unseen(&self) -> bool {
+        matches!(self, Self::Unseen)
+    }
+}
+
 /// How a bank is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,6 +79,9 @@ pub struct BankOptions {
     pub surface: Surface,
     /// In which orientations parts arrive.
     pub rotations: Rotations,
+    /// What is learned beside good parts.
+    #[serde(skip_serializing_if = "Defects::is_unseen")]
+    pub defects: Defects,
     /// Of the random choices: the same golden images and seed give the same bank.
     pub seed: u64,
 }
@@ -67,6 +95,8 @@ pub struct Bank {
     /// See [`crate::Encoder::magnification`].
     magnification: f64,
     scales: Vec<Scale>,
+    /// What adds to the heat of the scales; only of [`Defects::Painted`].
+    discriminator: Option<Discriminator>,
     calibration: Calibration,
     /// The largest heat of each golden image; a region begins above the largest of them.
     heat_calibration: Calibration,
@@ -119,7 +149,11 @@ impl Bank {
             Ok(scale.heat(map, self.threads))
         };
         let heats: Vec<Heat> = self.scales.iter().map(heat).collect::<Result<_, _>>()?;
-        Ok(fused(heats))
+        let mut heat = fused(heats);
+        if let Some(discriminator) = &self.discriminator {
+            discriminator.join(&mut heat, &discriminator.heat(features)?);
+        }
+        Ok(heat)
     }
 }
 

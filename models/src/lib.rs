@@ -42,7 +42,7 @@ pub mod torch_pickle;
 pub mod tuning;
 pub mod visual_tuning;
 
-pub use bank::{Bank, BankOptions, Enrolment, Rotations, Surface};
+pub use bank::{Bank, BankOptions, Defects, Enrolment, Rotations, Surface};
 pub use calibration::{Calibration, DEFAULT_FALSE_ALARM_RATIO};
 pub use encoder::{CELL_DIM, DESCRIPTION_DIM, Encoder, EncoderConfig, Eyes, Sight};
 pub use error::ModelError;

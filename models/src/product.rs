@@ -38,6 +38,10 @@ impl Matrix {
         &self.values
     }
 
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
     pub(crate) fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.cols..][..self.cols]
     }
@@ -59,6 +63,14 @@ impl Matrix {
     pub(crate) fn times(&self, other: &Self) -> Self {
         let mut product = Self::zeros(self.rows(), other.cols);
         multiply(&self.values, &other.values, [self.rows(), self.cols, other.cols], Order::AsIs, &mut product.values);
+        product
+    }
+
+    /// Returns `self * other` for a `self` that is handed over transposed: `[shared, rows]` times `[shared, cols]`.
+    pub(crate) fn transposed_times(&self, other: &Self) -> Self {
+        let mut product = Self::zeros(self.cols, other.cols);
+        let shape = [self.cols, self.rows(), other.cols];
+        multiply(&self.values, &other.values, shape, Order::LeftTransposed, &mut product.values);
         product
     }
 
@@ -104,20 +116,25 @@ pub(crate) fn means(values: &[f32], cols: usize) -> Vec<f32> {
     sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
-/// How the right matrix of a product lies in memory.
+/// How the matrices of a product lie in memory.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     AsIs,
-    Transposed,
+    LeftTransposed,
+    RightTransposed,
 }
 
 /// Writes `left [m, k] * right [k, n]` to `out [m, n]`.
 fn multiply(left: &[f32], right: &[f32], [m, k, n]: [usize; 3], order: Order, out: &mut [f32]) {
     assert!(left.len() == m * k && right.len() == k * n && out.len() == m * n, "matrices fill their shapes");
     let stride = |size: usize| isize::try_from(size).expect("a slice has at most isize::MAX bytes");
+    let (left_row, left_col) = match order {
+        Order::AsIs | Order::RightTransposed => (stride(k), 1),
+        Order::LeftTransposed => (1, stride(m)),
+    };
     let (right_row, right_col) = match order {
-        Order::AsIs => (stride(n), 1),
-        Order::Transposed => (1, stride(k)),
+        Order::AsIs | Order::LeftTransposed => (stride(n), 1),
+        Order::RightTransposed => (1, stride(k)),
     };
     #[expect(unsafe_code, reason = "matrixmultiply has no safe interface")]
     // SAFETY: the assertion above makes every element that the shapes and strides reach lie inside its slice; `out` is
@@ -129,8 +146,8 @@ fn multiply(left: &[f32], right: &[f32], [m, k, n]: [usize; 3], order: Order, ou
             n,
             1.0,
             left.as_ptr(),
-            stride(k),
-            1,
+            left_row,
+            left_col,
             right.as_ptr(),
             right_row,
             right_col,
@@ -186,7 +203,7 @@ impl<'a> Search<'a> {
         for block in queries.chunks(BLOCK_ROWS * dim) {
             let rows = block.len() / dim;
             let products = &mut products[..rows * count];
-            multiply(block, &self.items.values, [rows, dim, count], Order::Transposed, products);
+            multiply(block, &self.items.values, [rows, dim, count], Order::RightTransposed, products);
             for (query, products) in block.chunks_exact(dim).zip(products.chunks_exact_mut(count)) {
                 products.iter_mut().zip(&self.squares).for_each(|(p, square)| *p = square - 2.0 * *p);
                 let query_square = dot(query, query);
@@ -213,7 +230,13 @@ impl<'a> Search<'a> {
         let mut means = Vec::with_capacity(queries.rows());
         for (number, block) in queries.values.chunks(BLOCK_ROWS * dim).enumerate() {
             let rows = block.len() / dim;
-            multiply(block, &self.items.values, [rows, dim, count], Order::Transposed, &mut products[..rows * count]);
+            multiply(
+                block,
+                &self.items.values,
+                [rows, dim, count],
+                Order::RightTransposed,
+                &mut products[..rows * count],
+            );
             for (offset, query) in block.chunks_exact(dim).enumerate() {
                 let row = number * BLOCK_ROWS + offset;
                 let products = products[offset * count..][..count].iter().enumerate();
@@ -297,6 +320,9 @@ mod tests {
             }
         }
         assert_eq!(a.transposed().transposed(), a);
+        for (value, expected) in a.transposed().transposed_times(&b).values().iter().zip(product.values()) {
+            assert!((value - expected).abs() < 1e-2, "{value} {expected}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod enroll;
 mod envelope;
 mod file;
 mod local;
-mod plane;
+pub(crate) mod plane;
 mod regions;
 mod warp;
 

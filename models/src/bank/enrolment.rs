@@ -3,13 +3,15 @@ use std::{collections::BTreeSet, thread};
 use cameras::{Frame, Size};
 use image::imageops;
 
-use crate::{Calibration, Encoder, Features, ModelError, encoder::Picture, product::Matrix};
+use crate::{Calibration, Encoder, ModelError, encoder::Picture};
 
 use super::{
-    Bank, BankOptions, Rotations, Surface, fused,
+    Bank, BankOptions, Defects, Rotations, Surface, fused,
     heat::Grid,
+    painted::{Learned, Lessons},
+    pool::Pool,
     random::Random,
-    scale::{Cells, Golden, Heat, Measure, Scale, ScaleOptions, quantile},
+    scale::{Golden, Heat, Measure, Scale, ScaleOptions, spread},
 };
 
 /// Cells of one scale that the bank chooses from; more add time and memory, not knowledge.
@@ -71,40 +73,73 @@ impl Enrolment {
                 found: self.pictures.len().to_string(),
             });
         }
-        let total = self.pictures.len() * (turns(self.options.rotations) + 1);
+        let count = self.pictures.len();
+        let mut lessons = (self.options.defects == Defects::Painted).then(|| Lessons::new(count, self.options.seed));
+        let paintings = lessons.as_ref().map_or(0, Lessons::paintings);
+        let total = count * (turns(self.options.rotations) + paintings + 1);
         let mut done = 0;
         let mut step = || {
             done += 1;
             progress(done, total);
         };
-        let golden = self.gather(encoder, &mut step)?;
-        let heats = self.judge_unseen(encoder, &golden, &mut step)?;
+        let golden = self.gather(encoder, lessons.as_mut(), &mut step)?;
+        let learned = lessons.map(Lessons::learned);
+        let unseen = self.judge_unseen(encoder, (&golden, learned.as_ref()), &mut step)?;
         let plan = plan(self.options.surface);
         let scales =
             golden.iter().zip(plan).map(|(golden, options)| golden.scale(|_| true, options, &mut self.random()));
-        self.calibrated(encoder.identity(), scales.collect(), heats)
+        self.calibrated(encoder.identity(), (scales.collect(), learned), unseen)
     }
 
     fn random(&self) -> Random {
         Random::new(self.options.seed)
     }
 
-    /// Encodes all images and returns the golden cells of each scale.
-    fn gather(&self, encoder: &mut Encoder, step: &mut dyn FnMut()) -> Result<Vec<Golden>, ModelError> {
+    /// Encodes all images and returns the golden cells of each scale; paints them where there are lessons.
+    fn gather(
+        &self,
+        encoder: &mut Encoder,
+        mut lessons: Option<&mut Lessons>,
+        step: &mut dyn FnMut(),
+    ) -> Result<Vec<Golden>, ModelError> {
         let plan = plan(self.options.surface);
         let mut random = self.random();
         let mut pools: Vec<Pool> = plan.iter().map(|_| Pool::default()).collect();
         let share = POOL_CELLS / (self.pictures.len() * turns(self.options.rotations));
         for (image, picture) in self.pictures.iter().enumerate() {
-            for turned in turned(picture, self.options.rotations) {
-                let features = encoder.encode_picture(&turned)?;
+            let turned = turned(picture, self.options.rotations);
+            for turned in &turned {
+                let features = encoder.encode_picture(turned)?;
                 for (pool, options) in pools.iter_mut().zip(&plan) {
                     pool.take(&features, options.map, share.max(1), (image as u32, &mut random));
                 }
+                if let Some(lessons) = lessons.as_deref_mut() {
+                    lessons.keep_golden(&features, image, turns(self.options.rotations))?;
+                }
                 step();
+            }
+            if let Some(lessons) = lessons.as_deref_mut() {
+                self.paint(encoder, lessons, (&turned, image), step)?;
             }
         }
         Ok(pools.into_iter().map(|pool| Golden::of(&pool.cells(), &mut random)).collect())
+    }
+
+    /// Paints an image and keeps cells of what it became.
+    fn paint(
+        &self,
+        encoder: &mut Encoder,
+        lessons: &mut Lessons,
+        (turned, image): (&[Picture], usize),
+        step: &mut dyn FnMut(),
+    ) -> Result<(), ModelError> {
+        for on in turned.iter().cycle().take(lessons.paintings()) {
+            let painting = lessons.paint(on, (&self.pictures, image));
+            let features = encoder.encode_picture(&painting.picture)?;
+            lessons.keep_painted(&features, &painting, image)?;
+            step();
+        }
+        Ok(())
     }
 
     /// Returns the heat of each image at each scale, by scales that were chosen without it: to leave its cells out afterwards
@@ -112,17 +147,21 @@ impl Enrolment {
     fn judge_unseen(
         &self,
         encoder: &mut Encoder,
-        golden: &[Golden],
+        (golden, learned): (&[Golden], Option<&Learned>),
         step: &mut dyn FnMut(),
-    ) -> Result<Vec<Vec<Heat>>, ModelError> {
+    ) -> Result<Unseen, ModelError> {
         let folds = self.folds(golden);
-        let judge = |(image, picture): (usize, &Picture)| {
+        let mut unseen = Unseen::default();
+        for (image, picture) in self.pictures.iter().enumerate() {
             let features = encoder.encode_picture(picture)?;
             step();
             let scales = &folds[image % folds.len()];
-            Ok(scales.iter().map(|scale| scale.heat(&features.maps[scale.map], THREADS)).collect())
-        };
-        self.pictures.iter().enumerate().map(judge).collect()
+            unseen.heats.push(scales.iter().map(|scale| scale.heat(&features.maps[scale.map], THREADS)).collect());
+            if let Some(learned) = learned {
+                unseen.painted.push(learned.unseen_heat(&features, image)?);
+            }
+        }
+        Ok(unseen)
     }
 
     /// Returns scales without the images of each fold: image `i` is of fold `i` modulo their number.
@@ -150,20 +189,22 @@ impl Enrolment {
     fn calibrated(
         &self,
         encoder: String,
-        mut scales: Vec<Scale>,
-        mut heats: Vec<Vec<Heat>>,
+        (mut scales, learned): (Vec<Scale>, Option<Learned>),
+        Unseen { mut heats, painted }: Unseen,
     ) -> Result<Bank, ModelError> {
         for (index, scale) in scales.iter_mut().enumerate() {
             let mut heats: Vec<&mut Heat> = heats.iter_mut().map(|heats| &mut heats[index]).collect();
             level(&mut scale.scoring, heats.iter_mut().filter_map(|heat| heat.scoring.as_mut()).collect());
             level(&mut scale.placing, heats.iter_mut().map(|heat| &mut heat.placing).collect());
         }
-        let fused: Vec<_> = heats.into_iter().map(fused).collect();
+        let mut fused: Vec<_> = heats.into_iter().map(fused).collect();
+        let discriminator = learned.map(|learned| learned.joined(&mut fused, &painted, self.options.surface));
         Ok(Bank {
             options: self.options,
             encoder,
             magnification: self.magnification,
             scales,
+            discriminator,
             calibration: Calibration::new(fused.iter().map(|(scoring, _)| scoring.score()).collect())?,
             heat_calibration: Calibration::new(fused.iter().map(|(_, placing)| placing.maximum()).collect())?,
             threads: THREADS,
@@ -171,10 +212,18 @@ impl Enrolment {
     }
 }
 
+/// What good images get from what never saw them.
+#[derive(Debug, Default)]
+struct Unseen {
+    /// Of each image the heat of each scale.
+    heats: Vec<Vec<Heat>>,
+    /// Of each image the heat of a discriminator; none without one.
+    painted: Vec<Grid>,
+}
+
 /// Brings the heat of good images to a spread of one, so that scales can be added, and `divisors` with it.
 fn level(divisors: &mut [f32], mut grids: Vec<&mut Grid>) {
-    let values: Vec<f32> = grids.iter().flat_map(|grid| &grid.values).copied().collect();
-    let spread = (quantile(&values, 0.99) - quantile(&values, 0.5)).max(f32::EPSILON);
+    let (_, spread) = spread(grids.iter().map(|grid| &**grid));
     for heat in grids.iter_mut().flat_map(|grid| &mut grid.values) {
         *heat /= spread;
     }
@@ -230,29 +279,5 @@ fn turned(picture: &Picture, rotations: Rotations) -> Vec<Picture> {
             imageops::rotate180(picture),
             imageops::rotate270(picture),
         ],
-    }
-}
-
-/// Cells of one scale, gathered image by image.
-#[derive(Debug, Default)]
-struct Pool {
-    values: Vec<f32>,
-    images: Vec<u32>,
-    dim: usize,
-}
-
-impl Pool {
-    /// Adds at most `count` cells of a map, chosen at random.
-    fn take(&mut self, features: &Features, map: usize, count: usize, (image, random): (u32, &mut Random)) {
-        let map = &features.maps[map];
-        self.dim = map.dim;
-        for cell in random.sample(map.rows * map.cols, count) {
-            self.values.extend(&map.values[cell * map.dim..][..map.dim]);
-            self.images.push(image);
-        }
-    }
-
-    fn cells(self) -> Cells {
-        Cells { features: Matrix::new(self.values, self.dim), images: self.images }
     }
 }

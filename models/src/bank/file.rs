@@ -11,7 +11,12 @@ use crate::{
     tensor_file::{self, Fault, Tensor, fault, floats},
 };
 
-use super::{Bank, BankOptions, basis::Basis, scale::Scale};
+use super::{
+    Bank, BankOptions,
+    basis::Basis,
+    discriminator::{Discriminator, Layers, Shares},
+    scale::Scale,
+};
 
 const SCHEMA: &str = "loupe.bank/2";
 /// More scales than any encoder has.
@@ -26,6 +31,8 @@ struct Header {
     options: BankOptions,
     magnification: f64,
     scales: Vec<ScaleHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discriminator: Option<Shares>,
     calibration: Calibration,
     heat_calibration: Calibration,
 }
@@ -43,8 +50,8 @@ impl Bank {
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
-        let tensors: Vec<_> =
-            self.scales.iter().enumerate().flat_map(|(index, scale)| tensors_of(index, scale)).collect();
+        let of_scales = self.scales.iter().enumerate().flat_map(|(index, scale)| tensors_of(index, scale));
+        let tensors: Vec<_> = of_scales.chain(self.discriminator.iter().flat_map(weights_of)).collect();
         tensor_file::save(path, &self.header(), &tensors)
     }
 
@@ -72,6 +79,7 @@ impl Bank {
             options: self.options,
             magnification: self.magnification,
             scales: self.scales.iter().map(ScaleHeader::of).collect(),
+            discriminator: self.discriminator.as_ref().map(|discriminator| discriminator.shares),
             calibration: self.calibration.clone(),
             heat_calibration: self.heat_calibration.clone(),
         }
@@ -96,6 +104,16 @@ fn tensors_of(index: usize, scale: &Scale) -> [Tensor; 5] {
     ]
 }
 
+fn weights_of(discriminator: &Discriminator) -> [Tensor; 4] {
+    let Layers { hidden, hidden_bias, output, output_bias } = &discriminator.layers;
+    [
+        Tensor::matrix("discriminator.hidden".to_owned(), hidden),
+        Tensor::matrix("discriminator.hidden_bias".to_owned(), hidden_bias),
+        Tensor::matrix("discriminator.output".to_owned(), output),
+        Tensor::matrix("discriminator.output_bias".to_owned(), output_bias),
+    ]
+}
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
     let (header, tensors) = tensor_file::parse(bytes, &format!("{SCHEMA} header; enrol again"))?;
     let header: Header = header;
@@ -113,11 +131,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
     if scales.iter().all(|scale| scale.scoring.is_empty()) {
         return Err(fault("a scale that scores", "none"));
     }
+    let discriminator = header.discriminator.map(|shares| read_discriminator(&tensors, shares)).transpose()?;
     Ok(Bank {
         options: header.options,
         encoder: header.encoder,
         magnification: header.magnification,
         scales,
+        discriminator,
         calibration: header.calibration,
         heat_calibration: header.heat_calibration,
         threads: 1,
@@ -125,21 +145,22 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Bank, Fault> {
 }
 
 fn read_scale(tensors: &SafeTensors<'_>, index: usize, header: &ScaleHeader) -> Result<Scale, Fault> {
-    let read = |name: &str| floats(tensors, &format!("{index}.{name}"));
+    let name = |name: &str| format!("{index}.{name}");
+    let read = |tensor: &str| floats(tensors, &name(tensor));
     let (mean, _) = read("mean")?;
     let (projection, shape) = read("projection")?;
     let coordinates = shape.get(1).copied().unwrap_or(0);
-    expect_shape(index, "projection", &shape, &[mean.len().max(1), coordinates.max(1)])?;
+    expect_shape(&name("projection"), &shape, &[mean.len().max(1), coordinates.max(1)])?;
     let (items, shape) = read("items")?;
     let count = shape.first().copied().unwrap_or(0).max(1);
-    expect_shape(index, "items", &shape, &[count, coordinates])?;
+    expect_shape(&name("items"), &shape, &[count, coordinates])?;
     if !(1..=count).contains(&header.neighbours) {
         return Err(fault(format!("scale {index} with 1 to {count} neighbours"), header.neighbours));
     }
     let (scoring, shape) = read("scoring")?;
-    expect_shape(index, "scoring", &shape, &[if scoring.is_empty() { 0 } else { count }])?;
+    expect_shape(&name("scoring"), &shape, &[if scoring.is_empty() { 0 } else { count }])?;
     let (placing, shape) = read("placing")?;
-    expect_shape(index, "placing", &shape, &[count])?;
+    expect_shape(&name("placing"), &shape, &[count])?;
     if scoring.iter().chain(&placing).any(|&divisor| divisor <= 0.0) {
         return Err(fault(format!("scale {index} with divisors above 0"), "others"));
     }
@@ -153,9 +174,32 @@ fn read_scale(tensors: &SafeTensors<'_>, index: usize, header: &ScaleHeader) -> 
     })
 }
 
-fn expect_shape(index: usize, name: &str, found: &[usize], expected: &[usize]) -> Result<(), Fault> {
+fn read_discriminator(tensors: &SafeTensors<'_>, shares: Shares) -> Result<Discriminator, Fault> {
+    let read = |name: &str, [rows, cols]: [Option<usize>; 2]| -> Result<Matrix, Fault> {
+        let name = format!("discriminator.{name}");
+        let (values, shape) = floats(tensors, &name)?;
+        let side = |index: usize| shape.get(index).copied().unwrap_or(0).max(1);
+        let (rows, cols) = (rows.unwrap_or_else(|| side(0)), cols.unwrap_or_else(|| side(1)));
+        expect_shape(&name, &shape, &[rows, cols])?;
+        Ok(Matrix::new(values, cols))
+    };
+    let hidden = read("hidden", [None, None])?;
+    let width = Some(hidden.cols());
+    if !(shares.scoring >= 0.0 && shares.placing >= 0.0) {
+        return Err(fault("a discriminator that counts 0 or more", format!("{shares:?}")));
+    }
+    let layers = Layers {
+        hidden_bias: read("hidden_bias", [Some(1), width])?,
+        output: read("output", [width, Some(1)])?,
+        output_bias: read("output_bias", [Some(1), Some(1)])?,
+        hidden,
+    };
+    Ok(Discriminator { layers, shares })
+}
+
+fn expect_shape(name: &str, found: &[usize], expected: &[usize]) -> Result<(), Fault> {
     if found == expected {
         return Ok(());
     }
-    Err(fault(format!("tensor {index}.{name} of shape {expected:?}"), format!("shape {found:?}")))
+    Err(fault(format!("tensor {name} of shape {expected:?}"), format!("shape {found:?}")))
 }

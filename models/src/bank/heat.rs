@@ -26,6 +26,12 @@ impl Grid {
         Self { rows, cols, values: resample(&self.values, size(self.rows, self.cols), size(rows, cols)) }
     }
 
+    /// Adds `share` of another grid, brought to this one's size.
+    pub(super) fn add(&mut self, other: &Self, share: f32) {
+        let more = other.resized(self.rows, self.cols).values;
+        self.values.iter_mut().zip(more).for_each(|(value, more)| *value += share * more);
+    }
+
     /// Returns the grid after a Gaussian; cells beyond the edge are as the edge.
     pub(super) fn blurred(&self) -> Self {
         let kernel: Vec<f32> = (0..=2 * BLUR_REACH)

@@ -132,6 +132,13 @@ impl Scale {
     }
 }
 
+/// Returns the median of golden heat and how far its hottest cells lie above it, more than 0.
+pub(super) fn spread<'a>(grids: impl IntoIterator<Item = &'a Grid>) -> (f32, f32) {
+    let values: Vec<f32> = grids.into_iter().flat_map(|grid| &grid.values).copied().collect();
+    let median = quantile(&values, 0.5);
+    (median, (quantile(&values, 0.99) - median).max(f32::EPSILON))
+}
+
 /// Returns the value below which a share of all values lies; 0 for none.
 pub(super) fn quantile(values: &[f32], share: f64) -> f32 {
     let mut sorted = values.to_vec();

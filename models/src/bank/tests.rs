@@ -2,6 +2,7 @@ use cameras::{FrameId, Size};
 
 use super::*;
 use super::{
+    discriminator::{Examples, JoinedCells, Label, Shares},
     random::Random,
     scale::{Cells, Golden, Measure, ScaleOptions},
 };
@@ -40,6 +41,7 @@ fn bank(images: u32) -> Bank {
         encoder: "test".to_owned(),
         magnification: 1.0,
         scales: Vec::new(),
+        discriminator: None,
         calibration: Calibration::new(vec![0.0]).unwrap(),
         heat_calibration: Calibration::new(vec![0.0]).unwrap(),
         threads: 2,
@@ -121,31 +123,100 @@ fn refuses_features_that_do_not_fit() {
     assert!(bank.judge(&frame(), Some(&Features { maps: Vec::new() })).is_err());
 }
 
+/// Returns a bank with a discriminator that learned from odd cells of its images.
+fn taught_bank() -> Bank {
+    let mut examples = Examples::new();
+    let all: Vec<usize> = (0..SIDE * SIDE).collect();
+    for image in 0..3 {
+        let cells = |odd| JoinedCells::of(&features(image, odd)).unwrap().values;
+        examples.add(&cells(None), &all, (Label::Good, image as usize));
+        for odd in all.iter().copied().step_by(2) {
+            examples.add(&cells(Some(odd)), &[odd], (Label::Defect, image as usize));
+        }
+    }
+    let chosen = examples.of_pictures(|_| true);
+    let discriminator = Discriminator::learn(&examples, chosen, &mut fastrand::Rng::with_seed(1));
+    let options = BankOptions { defects: Defects::Painted, ..BankOptions::default() };
+    let shares = Shares { scoring: 0.5, placing: 0.25 };
+    Bank { options, discriminator: Some(discriminator.levelled(0.0, shares)), ..bank(3) }
+}
+
+#[test]
+fn a_discriminator_adds_to_the_heat_of_what_it_knows() {
+    let mut bank = taught_bank();
+    let odd = features(80, Some(5 * SIDE + 8));
+    let (scoring, placing) = bank.heat(&odd).unwrap();
+    bank.discriminator = None;
+    let (scoring_alone, placing_alone) = bank.heat(&odd).unwrap();
+    let more = |with: &Grid, without: &Grid| with.values[5 * SIDE + 8] - without.values[5 * SIDE + 8];
+    let (scored, placed) = (more(&scoring, &scoring_alone), more(&placing, &placing_alone));
+    assert!(placed > 0.0 && (scored - 2.0 * placed).abs() < 1e-3 * scored, "{scored} {placed}");
+    bank.discriminator = taught_bank().discriminator;
+    let (good, _) = bank.heat(&features(81, None)).unwrap();
+    assert!(good.score() < scoring.score());
+}
+
 #[test]
 fn comes_back_from_a_file_as_it_was() {
+    for bank in [bank(3), taught_bank()] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("station.bank");
+        bank.save(&path).unwrap();
+        let read = file::parse(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read.with_threads(bank.threads), bank);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_file_without_a_discriminator_is_as_it_was_before_there_were_any() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("station.bank");
-    let bank = bank(3);
-    bank.save(&path).unwrap();
-    let read = file::parse(&std::fs::read(&path).unwrap()).unwrap();
-    assert_eq!(read.with_threads(bank.threads), bank);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    bank(2).save(&path).unwrap();
+    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+    assert!(!text.contains("discriminator") && !text.contains("defects"));
+}
+
+#[test]
+fn a_discriminator_that_does_not_fit_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("station.bank");
+    let refused = |change: fn(&mut Discriminator), expected: &str| {
+        let mut bank = taught_bank();
+        change(bank.discriminator.as_mut().unwrap());
+        bank.save(&path).unwrap();
+        let (wanted, found) = file::parse(&std::fs::read(&path).unwrap()).unwrap_err();
+        assert!(format!("{wanted}, found {found}").contains(expected), "{wanted}, found {found}");
+    };
+    refused(|it| it.shares.scoring = -1.0, "a discriminator that counts 0 or more, found Shares");
+    refused(
+        |it| it.layers.output = Matrix::zeros(5, 1),
+        "tensor discriminator.output of shape [128, 1], found shape [5, 1]",
+    );
+    refused(|it| it.layers.hidden = Matrix::zeros(0, 128), "tensor discriminator.hidden of shape [1, 128]");
+    refused(
+        |it| it.layers.output_bias = Matrix::new(vec![f32::NAN], 1),
+        "finite numbers in tensor discriminator.output_bias",
+    );
+    refused(|it| it.layers.hidden_bias = Matrix::zeros(2, 128), "discriminator.hidden_bias of shape [1, 128]");
 }
 
 #[test]
 fn a_broken_file_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("station.bank");
-    bank(2).save(&path).unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    for len in (0..whole.len()).step_by(97) {
-        assert!(file::parse(&whole[..len]).is_err(), "{len} of {} bytes", whole.len());
-    }
-    let mut random = Random::new(9);
-    let head = whole.len().min(3000);
-    for _ in 0..3000 {
-        let mut changed = whole.clone();
-        changed[random.below(head)] = random.below(256) as u8;
-        drop(file::parse(&changed));
+    for bank in [bank(2), taught_bank()] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("station.bank");
+        bank.save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for len in (0..whole.len()).step_by(97) {
+            assert!(file::parse(&whole[..len]).is_err(), "{len} of {} bytes", whole.len());
+        }
+        let mut random = Random::new(9);
+        let head = whole.len().min(3000);
+        for _ in 0..3000 {
+            let mut changed = whole.clone();
+            changed[random.below(head)] = random.below(256) as u8;
+            drop(file::parse(&changed));
+        }
     }
 }

@@ -3,7 +3,7 @@ use cameras::FrameId;
 use super::*;
 use crate::{
     Gate as _,
-    bank::{BankOptions, Enrolment, Surface},
+    bank::{BankOptions, Defects, Enrolment, Surface},
     bundle::{Bundle, Role},
     cache::Cache,
     head::Linear,
@@ -239,6 +239,36 @@ fn a_varied_surface_is_judged_by_three_images() {
     let reading = bank.judge(&golden[0], Some(&features)).unwrap();
     assert!(!reading.is_suspect() && reading.threshold.is_finite(), "{} {}", reading.score, reading.threshold);
     assert_eq!(reading.heat_map.size, Size::new(features.maps[0].cols as u32, features.maps[0].rows as u32));
+}
+
+#[test]
+fn a_painted_bank_adds_to_the_bank_of_good_images() {
+    let Some(mut encoder) = encoder(96) else { return };
+    let golden: Vec<_> = (0..4).map(pattern).collect();
+    let mut enrol = |defects| {
+        let options = BankOptions { defects, ..BankOptions::default() };
+        let mut steps = Vec::new();
+        let enrolment = Enrolment::new(options, &encoder, &golden);
+        let bank = enrolment.finish(&mut encoder, |done, total| steps.push((done, total))).unwrap();
+        assert_eq!(steps.last().copied(), Some((steps.len(), steps.len())));
+        (bank, steps.len())
+    };
+    let (painted, steps) = enrol(Defects::Painted);
+    assert_eq!(steps, 4 * (1 + 10 + 1));
+    assert_eq!(painted, enrol(Defects::Painted).0, "the same images and seed");
+    let (mut plain, _) = enrol(Defects::Unseen);
+    assert_eq!(painted.item_count(), plain.item_count());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bank");
+    painted.save(&path).unwrap();
+    let mut read = crate::Bank::load(&path, &encoder).unwrap().with_threads(2);
+    assert_eq!(read, painted);
+    let features = encoder.encode_at(&golden[1], painted.magnification()).unwrap();
+    let reading = read.judge(&golden[1], Some(&features)).unwrap();
+    assert!(reading.score.is_finite() && reading.threshold.is_finite());
+    assert!(reading.heat_map.values.iter().all(|&value| value >= 0.0));
+    let alone = plain.judge(&golden[1], Some(&features)).unwrap();
+    assert!((reading.score - alone.score).abs() > 1e-6, "{}", alone.score);
 }
 
 #[test]

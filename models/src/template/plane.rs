@@ -2,41 +2,41 @@ use cameras::{Frame, PixelFormat, Size};
 
 /// One value a pixel, row-major from the top left.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Plane<T> {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub(crate) struct Plane<T> {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// `[height, width]`
-    pub(super) values: Vec<T>,
+    pub(crate) values: Vec<T>,
 }
 
 impl<T: Copy> Plane<T> {
-    pub(super) fn filled(width: usize, height: usize, value: T) -> Self {
+    pub(crate) fn filled(width: usize, height: usize, value: T) -> Self {
         Self { width, height, values: vec![value; width * height] }
     }
 
-    pub(super) fn map<U>(&self, f: impl Fn(T) -> U) -> Plane<U> {
+    pub(crate) fn map<U>(&self, f: impl Fn(T) -> U) -> Plane<U> {
         let values = self.values.iter().map(|&v| f(v)).collect();
         Plane { width: self.width, height: self.height, values }
     }
 
-    pub(super) fn row(&self, y: usize) -> &[T] {
+    pub(crate) fn row(&self, y: usize) -> &[T] {
         &self.values[y * self.width..][..self.width]
     }
 
-    pub(super) fn row_mut(&mut self, y: usize) -> &mut [T] {
+    pub(crate) fn row_mut(&mut self, y: usize) -> &mut [T] {
         &mut self.values[y * self.width..][..self.width]
     }
 
-    pub(super) fn at(&self, x: usize, y: usize) -> T {
+    pub(crate) fn at(&self, x: usize, y: usize) -> T {
         self.values[y * self.width + x]
     }
 
     /// Returns the value `dx`, `dy` away from a pixel; beyond the border the nearest one of the border stands in.
-    pub(super) fn beside(&self, x: usize, y: usize, (dx, dy): (isize, isize)) -> T {
+    pub(crate) fn beside(&self, x: usize, y: usize, (dx, dy): (isize, isize)) -> T {
         self.at(x.saturating_add_signed(dx).min(self.width - 1), y.saturating_add_signed(dy).min(self.height - 1))
     }
 
-    pub(super) const fn size(&self) -> Size {
+    pub(crate) const fn size(&self) -> Size {
         Size::new(self.width as u32, self.height as u32)
     }
 }
@@ -45,7 +45,7 @@ impl Plane<f32> {
     /// Returns the bilinear value at `(x, y)`; the border goes on beyond the edges.
     ///
     /// Both sides have 2 px or more: smaller planes show nothing to align, so nobody asks.
-    pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
+    pub(crate) fn sample(&self, x: f32, y: f32) -> f32 {
         let (x0, fx) = split(x, self.width);
         let (y0, fy) = split(y, self.height);
         let start = y0 * self.width + x0;
@@ -57,7 +57,7 @@ impl Plane<f32> {
     }
 
     /// Returns the plane at `1/factor` of its size: each value is the mean of a `factor` by `factor` square.
-    pub(super) fn shrink(&self, factor: usize) -> Self {
+    pub(crate) fn shrink(&self, factor: usize) -> Self {
         let (width, height) = ((self.width / factor).max(1), (self.height / factor).max(1));
         let mut small = Self::filled(width, height, 0.0);
         let scale = 1.0 / (factor * factor) as f32;
@@ -74,7 +74,7 @@ impl Plane<f32> {
     }
 
     /// Returns the plane smoothed with the binomial filter 1 4 6 4 1 in both directions.
-    pub(super) fn smooth(&self) -> Self {
+    pub(crate) fn smooth(&self) -> Self {
         self.smooth_rows().transpose().smooth_rows().transpose()
     }
 
@@ -101,7 +101,7 @@ impl Plane<f32> {
     }
 
     /// Returns mean and standard deviation.
-    pub(super) fn mean_and_spread(&self) -> (f32, f32) {
+    pub(crate) fn mean_and_spread(&self) -> (f32, f32) {
         let n = self.values.len() as f64;
         let mean = self.values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
         let variance = self.values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
@@ -110,7 +110,7 @@ impl Plane<f32> {
 }
 
 /// Returns the pixel before a place along a side, one that has a pixel after it where there is any, and the way from it.
-pub(super) fn split(place: f32, side: usize) -> (usize, f32) {
+pub(crate) fn split(place: f32, side: usize) -> (usize, f32) {
     let place = place.clamp(0.0, (side - 1) as f32);
     let before = (place as usize).min(side.saturating_sub(2));
     (before, place - before as f32)
@@ -118,7 +118,7 @@ pub(super) fn split(place: f32, side: usize) -> (usize, f32) {
 
 /// What of a frame is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channels {
+pub(crate) enum Channels {
     /// Brightness alone.
     Luma,
     /// Red, green and blue, each by itself.
@@ -127,7 +127,7 @@ pub(super) enum Channels {
 
 impl Channels {
     /// Returns colour when one of `frames` has any.
-    pub(super) fn of(frames: &[Frame]) -> Self {
+    pub(crate) fn of(frames: &[Frame]) -> Self {
         if frames.iter().any(has_colour) { Self::Colour } else { Self::Luma }
     }
 }
@@ -143,7 +143,7 @@ fn has_colour(frame: &Frame) -> bool {
 }
 
 /// Returns the planes of a frame that are compared, each in `0..=255` whatever the bit depth: one, or red, green, blue.
-pub(super) fn planes(frame: &Frame, channels: Channels) -> Vec<Plane<f32>> {
+pub(crate) fn planes(frame: &Frame, channels: Channels) -> Vec<Plane<f32>> {
     match channels {
         Channels::Luma => vec![luma(frame)],
         Channels::Colour => (0..3).map(|c| channel(frame, c)).collect(),
@@ -151,7 +151,7 @@ pub(super) fn planes(frame: &Frame, channels: Channels) -> Vec<Plane<f32>> {
 }
 
 /// Returns the brightness that `planes` have together (ITU-R BT.601 weights).
-pub(super) fn brightness(planes: &[Plane<f32>]) -> Plane<f32> {
+pub(crate) fn brightness(planes: &[Plane<f32>]) -> Plane<f32> {
     let [red, green, blue] = planes else { return planes[0].clone() };
     let mut out = red.clone();
     let rest = green.values.iter().zip(&blue.values);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use cameras::Frame;
 use clap::{Args, ValueEnum};
 use models::{
-    BankOptions, Conductor, DEFAULT_FALSE_ALARM_RATIO, Enrolment, Rotations, Surface, Template, TemplateOptions,
-    bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig,
+    BankOptions, Conductor, DEFAULT_FALSE_ALARM_RATIO, Defects, Enrolment, Rotations, Surface, Template,
+    TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig,
 };
 use tracing::warn;
 
@@ -69,6 +69,9 @@ pub(super) struct BankArgs {
     /// Parts also arrive turned by a quarter, a half or three quarters
     #[arg(long, conflicts_with = "template")]
     rotations: bool,
+    /// Learn also from defects that are painted on the good pictures: finds more, and enrolling takes minutes
+    #[arg(long, conflicts_with = "template")]
+    painted: bool,
     /// Where the random choices of a bank start; the same pictures and seed give the same bank
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "template")]
     seed: u64,
@@ -79,7 +82,8 @@ impl BankArgs {
     pub(super) const fn options(self) -> BankOptions {
         let surface = if self.varied { Surface::Varied } else { Surface::Alike };
         let rotations = if self.rotations { Rotations::QuarterTurns } else { Rotations::AsEnrolled };
-        BankOptions { surface, rotations, seed: self.seed }
+        let defects = if self.painted { Defects::Painted } else { Defects::Unseen };
+        BankOptions { surface, rotations, defects, seed: self.seed }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) struct EvalArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["template", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["template", "station", "shots", "good", "resolution", "varied", "rotations", "painted", "seed"]
     )]
     head: Option<PathBuf>,
     /// Measure the trained eyes of a domain (`crops`, `factory`, or the file of another), head and language model, on class folders
@@ -59,7 +59,7 @@ pub(super) struct EvalArgs {
     #[arg(
         long,
         value_name = "NAME",
-        conflicts_with_all = ["template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["template", "head", "station", "shots", "good", "resolution", "varied", "rotations", "painted", "seed"]
     )]
     domain: Option<String>,
     /// Let trained eyes name what is found: the file of a domain, or the folder of a head, that learned from labelled boxes
@@ -75,7 +75,7 @@ pub(super) struct EvalArgs {
     #[arg(
         long,
         requires = "shots",
-        conflicts_with_all = ["layout", "template", "station", "head", "domain", "eyes", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["layout", "template", "station", "head", "domain", "eyes", "good", "resolution", "varied", "rotations", "painted", "seed"]
     )]
     head_only: bool,
     /// Put two metrics.json of the same images side by side: every measure with its interval, the difference, and a paired test
@@ -83,7 +83,7 @@ pub(super) struct EvalArgs {
         long,
         num_args = 2,
         value_names = ["A.json", "B.json"],
-        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "eyes", "head_only", "station", "shots", "good", "resolution", "varied", "rotations", "seed"]
+        conflicts_with_all = ["dataset", "layout", "output", "template", "head", "domain", "eyes", "head_only", "station", "shots", "good", "resolution", "varied", "rotations", "painted", "seed"]
     )]
     compare: Option<Vec<PathBuf>>,
     /// Judge with an enrolled station, as it is, and learn nothing
