@@ -69,7 +69,7 @@ pub(super) struct BankArgs {
     /// Parts also arrive turned by a quarter, a half or three quarters
     #[arg(long, conflicts_with = "template")]
     rotations: bool,
-    /// Learn also from defects that are painted on the good pictures: finds more, and enrolling takes minutes
+    /// Learn also from defects that are painted on the good pictures: fewer may escape, and enrolling takes two to three times as long
     #[arg(long, conflicts_with = "template")]
     painted: bool,
     /// Where the random choices of a bank start; the same pictures and seed give the same bank
