@@ -15,6 +15,7 @@ mod painting;
 mod pool;
 mod random;
 mod scale;
+mod workers;
 
 use cameras::Frame;
 use serde::{Deserialize, Serialize};

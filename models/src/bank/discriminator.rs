@@ -13,6 +13,8 @@ pub(super) use examples::{Examples, Label};
 
 use super::heat::Grid;
 
+/// What errors call its input.
+const MAPS: &str = "feature maps for the discriminator";
 /// Slope of the hidden layer below 0.
 const LEAK: f32 = 0.1;
 
@@ -77,12 +79,8 @@ impl Discriminator {
         let JoinedCells { rows, cols, values: cells } = JoinedCells::of(features)?;
         let channels = self.layers.hidden.rows();
         if cells.cols() != channels {
-            let expected = format!("{channels} channels");
-            return Err(ModelError::Mismatch {
-                what: "feature maps for the discriminator".to_owned(),
-                expected,
-                found: format!("{} channels", cells.cols()),
-            });
+            let [expected, found] = [channels, cells.cols()].map(|channels| format!("{channels} channels"));
+            return Err(ModelError::mismatch(MAPS, expected, found));
         }
         let logits = self.layers.logits(&self.layers.hidden(&cells));
         Ok(Grid { rows, cols, values: logits.values().to_vec() }.blurred())

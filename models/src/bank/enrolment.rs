@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, thread};
+use std::collections::BTreeSet;
 
 use cameras::{Frame, Size};
 use image::imageops;
@@ -12,6 +12,7 @@ use super::{
     pool::Pool,
     random::Random,
     scale::{Golden, Heat, Measure, Scale, ScaleOptions, spread},
+    workers::{THREADS, each},
 };
 
 /// Cells of one scale that the bank chooses from; more add time and memory, not knowledge.
@@ -20,8 +21,6 @@ const POOL_CELLS: usize = 40_000;
 const ITEMS: usize = 4_000;
 /// Good images are scored by banks that never saw them: this many, each without a share of the images.
 const FOLDS: usize = 10;
-/// Threads of the search while a bank is made and until [`Bank::with_threads`].
-const THREADS: usize = 2;
 
 /// Golden images on their way into a bank. Holds the pictures at the encoder's resolution, whatever theirs was.
 #[derive(Debug)]
@@ -173,16 +172,7 @@ impl Enrolment {
             let scale = |(golden, &options): (&Golden, _)| golden.scale(keeps, options, &mut self.random());
             golden.iter().zip(&plan).map(scale).collect()
         };
-        let mut folds = Vec::with_capacity(count);
-        for first in (0..count).step_by(THREADS) {
-            thread::scope(|scope| {
-                let workers: Vec<_> =
-                    (first..count.min(first + THREADS)).map(|fold| scope.spawn(move || learn(fold))).collect();
-                let learned = workers.into_iter().map(|worker| worker.join().expect("learning does not panic"));
-                folds.extend(learned);
-            });
-        }
-        folds
+        each(count, learn)
     }
 
     /// Returns the bank of `scales`, measured by what good images get from scales that never saw them.
@@ -207,6 +197,7 @@ impl Enrolment {
             discriminator,
             calibration: Calibration::new(fused.iter().map(|(scoring, _)| scoring.score()).collect())?,
             heat_calibration: Calibration::new(fused.iter().map(|(_, placing)| placing.maximum()).collect())?,
+            // Until `Bank::with_threads`.
             threads: THREADS,
         })
     }

@@ -1,6 +1,6 @@
 //! A discriminator beside a bank: what it learns from, and what its heat counts.
 
-use std::{ops::Range, thread};
+use std::ops::Range;
 
 use fastrand::Rng;
 
@@ -12,6 +12,7 @@ use super::{
     heat::Grid,
     painting::{Draws, Painting, paint},
     scale::spread,
+    workers::each,
 };
 
 /// Paintings of all golden pictures together, where the bounds of one picture allow.
@@ -28,8 +29,6 @@ const GOLDEN_CELLS_STEP: usize = 3;
 const COVERED_SHARE: f32 = 0.03;
 /// Good pictures get heat from discriminators that never saw them: this many, each without a share of the pictures.
 const FOLDS: usize = 3;
-/// Discriminators that learn at a time.
-const THREADS: usize = 2;
 
 /// Paints golden pictures and keeps some cells of them to learn from.
 #[derive(Debug)]
@@ -94,20 +93,12 @@ impl Lessons {
     /// Learns one discriminator without the pictures of each fold, and one of all.
     pub(super) fn learned(self) -> Learned {
         let folds = FOLDS.min(self.pictures);
-        let learn = |left_out: &Range<usize>| {
+        let mut learned = each(folds + 1, |number| {
+            let left_out = if number < folds { fold(number, self.pictures) } else { 0..0 };
             let chosen = self.examples.of_pictures(|picture| !left_out.contains(&picture));
             Discriminator::learn(&self.examples, chosen, &mut self.rng.clone())
-        };
-        let mut left_out: Vec<Range<usize>> = (0..folds).map(|number| fold(number, self.pictures)).collect();
-        left_out.push(0..0);
-        let mut learned = Vec::with_capacity(left_out.len());
-        for some in left_out.chunks(THREADS) {
-            thread::scope(|scope| {
-                let workers: Vec<_> = some.iter().map(|range| scope.spawn(|| learn(range))).collect();
-                learned.extend(workers.into_iter().map(|worker| worker.join().expect("learning does not panic")));
-            });
-        }
-        let of_all = learned.pop().expect("one learns from all pictures");
+        });
+        let of_all = learned.pop().expect("the last learns from all pictures");
         Learned { folds: learned, of_all, pictures: self.pictures }
     }
 }

@@ -21,6 +21,8 @@ mod folders;
 mod leakage;
 mod mvtec;
 
+pub(crate) use coco::parts as coco_parts;
+pub(crate) use deeppcb::parts as deeppcb_parts;
 pub(crate) use folders::GOOD_NAMES;
 pub use leakage::Leak;
 
@@ -172,19 +174,6 @@ impl Dataset {
     /// Returns whether any image has labelled boxes.
     pub fn has_boxes(&self) -> bool {
         self.samples.iter().any(|sample| !sample.truths.is_empty())
-    }
-}
-
-/// Returns every part of the data set in `root` with its name, `train`, `val`, `test`, or none where there are no parts. Layouts without boxes
-/// have none.
-///
-/// # Errors
-/// As [`Dataset::open`].
-pub(crate) fn parts(root: &Path, layout: Layout) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
-    match layout {
-        Layout::Deeppcb => deeppcb::parts(root),
-        Layout::Coco => coco::parts(root),
-        Layout::Mvtec | Layout::Folders => Ok(Vec::new()),
     }
 }
 

@@ -19,8 +19,8 @@ use models::domain::Domain;
 use serde::Serialize;
 
 use super::{
-    ClassLayout, Evaluation, HeadError, Part, Parts, Picture, Reason, evaluation::Measured, layout::Listing,
-    places::upright_size, table::MeasureTable,
+    ClassLayout, Evaluation, HeadError, Part, Parts, Picture, Reason, evaluation::Measured, places::upright_size,
+    table::MeasureTable,
 };
 use crate::eval::{
     Latency,
@@ -111,7 +111,7 @@ pub fn evaluate_domain(
 ) -> Result<DomainEvaluation, HeadError> {
     fs::create_dir_all(plan.output).map_err(HeadError::io(plan.output))?;
     let domain = Arc::clone(&examinee.domain);
-    let (part, Listing { pictures, problems, .. }) = plan.layout.read_strictest(plan.dataset, domain.scope())?;
+    let (part, pictures, problems) = plan.layout.read_strictest(plan.dataset, domain.scope())?;
     let taken_for = examinee.taken_for(plan.dataset, &pictures)?;
     let mut own = unseen(&domain, pictures);
     // Found out before the work, not after it.
@@ -139,7 +139,7 @@ pub fn evaluate_domain(
         strange,
         blank,
     };
-    own.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
+    own.left_out.extend(problems);
     own.left_out.append(&mut others.left_out);
     let evaluation = findings.written(Measured { dataset: plan.dataset, part, left_out: own.left_out })?;
     examiner.close()?;

@@ -12,7 +12,6 @@ use super::{
     ClassLayout, ClassMeasures, Classified, Evaluation, HEAD_FILE, HeadError, Parts, Picture, Reason,
     evaluation::{Measured, Prediction, write},
     features::{Described, Describer, JOURNAL, in_picture},
-    layout::Listing,
     page::{Exhibit, Page},
     table::MeasureTable,
 };
@@ -74,9 +73,9 @@ pub fn evaluate(
     // Found out before the work, not after it.
     fs::create_dir_all(output).map_err(HeadError::io(output))?;
     check_encoder(encoder, head)?;
-    let (part, Listing { pictures, problems, .. }) = layout.read_strictest(dataset, head.origin().scope)?;
+    let (part, pictures, problems) = layout.read_strictest(dataset, head.origin().scope)?;
     let mut parts = Parts::of(pictures);
-    parts.left_out.extend(problems.into_iter().map(|(_, problem)| problem));
+    parts.left_out.extend(problems);
     parts.check_classes(dataset, part, &head.origin().labels)?;
     parts
         .leave_out_for(|picture, digest| head.has_learned_from(&picture.origin(digest)).then_some(Reason::LearnedFrom));

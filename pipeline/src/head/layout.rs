@@ -3,7 +3,7 @@ use std::path::Path;
 use models::Scope;
 
 use super::{HeadError, LeftOut, Part, Picture, folders, places};
-use crate::eval::layout::Layout;
+use crate::eval::layout::{coco_parts, deeppcb_parts};
 
 /// How the pictures of a training lie.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -47,30 +47,34 @@ impl ClassLayout {
     /// # Errors
     /// When the pictures are not laid out so, a folder or a file of labels cannot be read, or eyes for whole pictures are to look at boxes.
     pub(super) fn read(self, root: &Path, scope: Option<Scope>) -> Result<Listing, HeadError> {
-        let boxes = match self {
+        let parts: fn(&Path) -> _ = match self {
             Self::Folders => return Ok(Listing::of_files(folders::read(root)?)),
             Self::Mvtec => {
                 let all = folders::read(root)?.into_iter().map(|picture| Picture { part: Part::Train, ..picture });
                 return Ok(Listing::of_files(all.collect()));
             }
-            Self::Deeppcb => Layout::Deeppcb,
-            Self::Coco => Layout::Coco,
+            Self::Deeppcb => deeppcb_parts,
+            Self::Coco => coco_parts,
         };
         if scope == Some(Scope::Picture) {
             return Err(HeadError::unfit(root, "whole pictures, which these eyes have learned from", "labelled boxes"));
         }
-        places::read(root, boxes, scope.and_then(Scope::side_px))
+        Ok(places::listed(root, parts(root)?, scope.and_then(Scope::side_px)))
     }
 
-    /// Returns the strictest part that `root` has, with its pictures, see [`Self::read`].
+    /// Returns the strictest part that `root` has, with its pictures and what is wrong with their labels, see [`Self::read`].
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub(super) fn read_strictest(self, root: &Path, scope: Scope) -> Result<(Part, Listing), HeadError> {
-        let mut listing = self.read(root, Some(scope))?;
-        let part = listing.pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
-        listing.pictures.retain(|picture| picture.part == part);
-        listing.problems.retain(|(of, _)| *of == part);
-        Ok((part, listing))
+    pub(super) fn read_strictest(
+        self,
+        root: &Path,
+        scope: Scope,
+    ) -> Result<(Part, Vec<Picture>, Vec<LeftOut>), HeadError> {
+        let Listing { mut pictures, problems, .. } = self.read(root, Some(scope))?;
+        let part = pictures.iter().map(|picture| picture.part).max().unwrap_or(Part::Train);
+        pictures.retain(|picture| picture.part == part);
+        let problems = problems.into_iter().filter(|(of, _)| *of == part).map(|(_, problem)| problem);
+        Ok((part, pictures, problems.collect()))
     }
 }

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use image::{ImageDecoder as _, ImageReader, metadata::Orientation};
 use models::{Scope, domain::GOOD};
 
-use super::{HeadError, LeftOut, Part, Picture, Reason, layout::Listing};
-use crate::eval::layout::{Dataset, Layout, Sample, parts};
+use super::{LeftOut, Part, Picture, Reason, layout::Listing};
+use crate::eval::layout::{Dataset, Sample};
 
 /// Side of what is shown over the longer side of a middling box: half as much as it is large on either side.
 const CONTEXT_RATIO: u32 = 2;
@@ -17,17 +17,12 @@ const LEAST_SIDE_PX: u32 = 64;
 /// Places that are tried until one is free of boxes.
 const TRIES: usize = 20;
 
-/// Returns the boxes of every part of the data set in `root`, and of each of its pictures one good place, as large as one of the boxes: of a template
+/// Returns the boxes of every one of the `parts` of the data set in `root`, and of each of its pictures one good place, as large as one of the boxes: of a template
 /// the place of a box, else one that shows none. All are shown in squares of `side_px`; without that, of twice the longer side of a middling box
 /// of the parts that are learned from. The same data give the same places.
-///
-/// # Errors
-/// When it is not laid out so, or a file of labels cannot be read.
-pub(super) fn read(root: &Path, layout: Layout, side_px: Option<u32>) -> Result<Listing, HeadError> {
-    let parts: Vec<(Part, Dataset)> = parts(root, layout)?
-        .into_iter()
-        .map(|(name, dataset)| (Part::of_folder(name).unwrap_or(Part::Train), dataset))
-        .collect();
+pub(super) fn listed(root: &Path, parts: Vec<(&str, Dataset)>, side_px: Option<u32>) -> Listing {
+    let parts: Vec<(Part, Dataset)> =
+        parts.into_iter().map(|(name, dataset)| (Part::of_folder(name).unwrap_or(Part::Train), dataset)).collect();
     let boxes = boxes_of(parts.iter().filter(|(part, _)| *part != Part::Test).map(|(_, dataset)| dataset));
     let side_px = side_px.unwrap_or_else(|| shown_side_px(&boxes));
     let mut listing = Listing { pictures: Vec::new(), problems: Vec::new(), scope: Scope::Places { side_px } };
@@ -39,7 +34,7 @@ pub(super) fn read(root: &Path, layout: Layout, side_px: Option<u32>) -> Result<
             listing.tell(part, root, problem.message);
         }
     }
-    Ok(listing)
+    listing
 }
 
 impl Listing {

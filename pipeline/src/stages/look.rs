@@ -91,7 +91,7 @@ impl Look {
         let (size, trouble) = (inspection.size(), inspection.trouble());
         let findings = if let Some(reading) = inspection.located() {
             // Eyes that look at places have named each by itself.
-            let name = trouble.filter(|_| self.scope(inspection) == Scope::Picture);
+            let name = trouble.filter(|_| inspection.seen.as_ref().is_some_and(|seen| seen.region.is_none()));
             findings(Marked::by_gate(reading, size, name), catalogue)
         } else if let Some(diagnosis) = trouble {
             let whole = Rect { x: 0, y: 0, width: size.width_px, height: size.height_px };
@@ -105,10 +105,6 @@ impl Look {
             return;
         };
         inspection.findings = findings;
-    }
-
-    fn scope(&self, inspection: &Inspection) -> Scope {
-        self.eyes[inspection.captured.station.index].as_ref().map_or(Scope::Picture, |eyes| eyes.scope())
     }
 
     /// Eyes that do not know good parts look only at what a gate has found.

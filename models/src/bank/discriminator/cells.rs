@@ -1,3 +1,4 @@
+use super::MAPS;
 use crate::{FeatureMap, Features, ModelError, product::Matrix};
 
 /// Cells of all feature maps of a frame, side by side on the grid of the coarsest map.
@@ -19,11 +20,8 @@ impl JoinedCells {
     pub(in crate::bank) fn of(features: &Features) -> Result<Self, ModelError> {
         let misfit = || {
             let shapes: Vec<_> = features.maps.iter().map(|map| (map.rows, map.cols, map.dim)).collect();
-            ModelError::Mismatch {
-                what: "feature maps for the discriminator".to_owned(),
-                expected: "maps whose cells fill those of the coarsest".to_owned(),
-                found: format!("maps of rows, cols and channels {shapes:?}"),
-            }
+            let found = format!("maps of rows, cols and channels {shapes:?}");
+            ModelError::mismatch(MAPS, "maps whose cells fill those of the coarsest", found)
         };
         let coarsest = features.maps.iter().min_by_key(|map| map.rows * map.cols).ok_or_else(misfit)?;
         let (rows, cols) = (coarsest.rows, coarsest.cols);

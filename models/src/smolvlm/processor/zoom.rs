@@ -1,6 +1,6 @@
 //! Which parts of a picture deserve a frame of their own.
 
-use cameras::{Rect, Size};
+use cameras::{Place, Rect, Size};
 
 use crate::{GateReading, HeatMap};
 
@@ -70,7 +70,8 @@ impl Views {
     }
 
     fn crops(&self) -> Vec<Rect> {
-        self.shown.iter().map(|&shown| square(shown, self.side_px(shown), self.budget.picture)).collect()
+        let crop = |&rect: &Rect| Place { rect, side_px: self.side_px(rect) }.shown(self.budget.picture);
+        self.shown.iter().map(crop).collect()
     }
 }
 
@@ -116,18 +117,6 @@ fn around(first: Rect, second: Rect) -> Rect {
     };
     let (x, width) = span([first.x, second.x], [first.width, second.width]);
     let (y, height) = span([first.y, second.y], [first.height, second.height]);
-    Rect { x, y, width, height }
-}
-
-/// Returns the square of `side_px` around the middle of `shown`, moved into `picture`; what is longer than a side is cut to it.
-fn square(shown: Rect, side_px: u32, picture: Size) -> Rect {
-    let place = |start: u32, length: u32, whole: u32| {
-        let side_px = side_px.min(whole);
-        let middle = start + length / 2;
-        (middle.saturating_sub(side_px / 2).min(whole - side_px), side_px)
-    };
-    let (x, width) = place(shown.x, shown.width, picture.width_px);
-    let (y, height) = place(shown.y, shown.height, picture.height_px);
     Rect { x, y, width, height }
 }
 

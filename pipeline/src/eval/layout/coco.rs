@@ -47,8 +47,11 @@ pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
     Ok(dataset)
 }
 
-/// Every part that has a file of labels.
-pub(super) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
+/// Returns every part of the data set in `root` that has a file of labels, with its name, `train`, `val`, `test` or none.
+///
+/// # Errors
+/// As [`Dataset::open`].
+pub(crate) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
     let files = label_files(root)?;
     if files.is_empty() {
         return Err(no_labels(root));

@@ -26,8 +26,11 @@ pub(super) fn open(root: &Path) -> Result<Dataset, EvalError> {
     read(part.as_deref().unwrap_or(root))
 }
 
-/// Every part, or the whole where there are none.
-pub(super) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
+/// Returns every part of the data set in `root` with its name, `train`, `val` or `test`; the whole without a name where there are none.
+///
+/// # Errors
+/// As [`Dataset::open`].
+pub(crate) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalError> {
     let folders = PARTS.iter().map(|part| (*part, root.join(part))).filter(|(_, folder)| folder.is_dir());
     let parts: Vec<_> = folders.map(|(part, folder)| Ok((part, read(&folder)?))).collect::<Result<_, EvalError>>()?;
     if parts.is_empty() { Ok(vec![("", read(root)?)]) } else { Ok(parts) }
