@@ -116,6 +116,6 @@ fn reading(index: u32) -> GateReading {
         threshold: 1.0,
         p_value: Some(1.0 / 17.0),
         heat_map: HeatMap { size: Size::new(0, 0), values: Vec::new(), threshold: 1.0 },
-        regions: vec![Region { rect, score, area_px: rect.area_px(), code }],
+        regions: vec![Region { rect, score, area_px: rect.area_px(), code, probability: None }],
     }
 }

@@ -13,6 +13,8 @@ pub struct Region {
     pub area_px: u64,
     /// Identifier of a defect in the knowledge base, or what trained eyes call it; `None` where nobody has a name for it.
     pub code: Option<String>,
+    /// That `code` is right, 0 to 1, as trained eyes have said; `None` of names that rules give.
+    pub probability: Option<f64>,
 }
 
 /// What a gate says about one frame.

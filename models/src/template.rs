@@ -220,6 +220,7 @@ impl Template {
             score: blob.score,
             area_px: blob.pixels.len() as u64,
             code: code.map(str::to_owned),
+            probability: None,
         }
     }
 }

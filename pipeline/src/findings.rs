@@ -31,6 +31,7 @@ impl Findings {
             UNKNOWN_ANOMALY.clone_into(&mut defect.code);
             defect.label = UNKNOWN_ANOMALY.replace('_', " ");
             defect.severity = Severity::Unknown;
+            defect.probability = None;
         }
         self.proposed = None;
     }
@@ -63,15 +64,16 @@ pub fn findings(marked: Marked<'_>, catalogue: Option<&dyn Catalogue>) -> Findin
     let mut findings = Findings::default();
     let mut worst = 0;
     for region in marked.regions {
-        let code = region.code.clone().or_else(|| marked.name.map(Diagnosis::code_or_finding));
-        let code = code.unwrap_or_else(|| UNKNOWN_ANOMALY.to_owned());
-        let known = known(&code, region.rect, catalogue);
+        let by_gate = region.code.clone().map(|code| (code, region.probability));
+        let name = by_gate.or_else(|| marked.name.map(|name| (name.code_or_finding(), Some(name.probability))));
+        let name = name.unwrap_or_else(|| (UNKNOWN_ANOMALY.to_owned(), None));
+        let known = known(&name.0, region.rect, catalogue);
         let rank = rank(known.severity);
         if rank > worst && known.disposition.is_some() {
             worst = rank;
             findings.proposed = known.disposition;
         }
-        findings.defects.push(defect(code, known, region, marked));
+        findings.defects.push(defect(name, known, region, marked));
     }
     findings
 }
@@ -94,11 +96,17 @@ const fn rank(severity: Severity) -> u8 {
     }
 }
 
-fn defect(code: String, known: KnownDefect, region: &Region, marked: Marked<'_>) -> Defect {
+fn defect(
+    (code, probability): (String, Option<f64>),
+    known: KnownDefect,
+    region: &Region,
+    marked: Marked<'_>,
+) -> Defect {
     let strength = f64::from(region.score) / f64::from(marked.threshold);
     Defect {
         code,
         label: known.label,
+        probability,
         severity: known.severity,
         // A threshold of zero means that anything at all is strange.
         strength: if strength.is_finite() { strength } else { f64::from(f32::MAX) },
@@ -143,7 +151,7 @@ mod tests {
 
     fn region(code: Option<&str>, x: u32) -> Region {
         let rect = Rect { x, y: 0, width: 10, height: 10 };
-        Region { rect, score: 3.0, area_px: 60, code: code.map(str::to_owned) }
+        Region { rect, score: 3.0, area_px: 60, code: code.map(str::to_owned), probability: None }
     }
 
     fn marked(regions: &[Region], threshold: f32) -> Marked<'_> {
@@ -195,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_by_eyes_comes_with_its_probability() {
+        let name = diagnosed("crack");
+        let seen_alone = Region { probability: Some(0.75), ..region(Some("dent"), 70) };
+        let regions = [region(Some("stain"), 0), region(None, 45), seen_alone];
+        let found = findings(Marked { name: Some(&name), ..marked(&regions, 1.0) }, None);
+        let probabilities: Vec<_> = found.defects.iter().map(|defect| defect.probability).collect();
+        assert_eq!(probabilities, [None, Some(0.9), Some(0.75)]);
+    }
+
+    #[test]
     fn what_does_not_stand_is_taken_back() {
         let name = Diagnosis { code: Some("crack".to_owned()), ..diagnosed("long crack") };
         let regions = [region(None, 0), region(Some("stain"), 45)];
@@ -202,6 +220,7 @@ mod tests {
         let mut by_gate = findings(found_by(FoundBy::Gate), Some(&Steel));
         by_gate.retract(&name, None);
         assert_eq!(names(&by_gate), [["unknown_anomaly", "unknown anomaly"], ["stain", "a stain"]]);
+        assert_eq!(by_gate.defects[0].probability, None);
         let twice = [region(Some("crack"), 0), region(Some("crack"), 45)];
         let mut by_places = findings(marked(&twice, 1.0), Some(&Steel));
         by_places.retract(&name, Some(twice[1].rect));

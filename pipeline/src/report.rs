@@ -82,6 +82,7 @@ impl Report {
         numbers.extend(steps.into_iter().filter_map(|(name, millis)| Some((name, millis?))));
         numbers.extend(self.diagnosis.iter().flat_map(Diagnosis::numbers));
         numbers.extend(self.defects.iter().map(|defect| ("defects.strength", defect.strength)));
+        numbers.extend(self.defects.iter().filter_map(|defect| Some(("defects.probability", defect.probability?))));
         if let Some(Score { raw, calibrated_p, threshold, false_alarm_bound, .. }) = &self.score {
             numbers.extend([("score.raw", *raw), ("score.threshold", *threshold)]);
             numbers.extend(calibrated_p.map(|p| ("score.calibrated_p", p)));

@@ -96,6 +96,7 @@ fn boxes_are_learned_measured_and_named_where_a_gate_finds_them() {
         let report = printed(&loupe(&inspect).unwrap());
         assert_eq!((&report["verdict"], &report["decided_by"]), (&json!("fail"), &json!("bank")), "{report}");
         assert_eq!(report["defects"][0]["code"], kind, "{report}");
+        assert_eq!(report["defects"][0]["probability"], report["diagnosis"]["probability"], "{report}");
     }
     let both =
         ["eval", "data", "--layout", "coco", "--station", "plate", "--eyes", "head", "--output", "both", "--json"];

@@ -68,7 +68,7 @@ fn region(map: &HeatMap, cells: &[usize], frame: Size) -> Region {
     let (y, height) = bounds(&|cell| cell / cols, down);
     let score = cells.iter().map(|&cell| map.values[cell]).fold(0.0, f32::max);
     let area_px = (cells.len() as f64 * across * down).round() as u64;
-    Region { rect: Rect { x, y, width, height }, score, area_px, code: None }
+    Region { rect: Rect { x, y, width, height }, score, area_px, code: None, probability: None }
 }
 
 #[cfg(test)]

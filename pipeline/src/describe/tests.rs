@@ -33,6 +33,7 @@ impl Scene {
             found_by: FoundBy::Gate,
             code: (*code).to_owned(),
             label: (*label).to_owned(),
+            probability: None,
             severity: Severity::Unknown,
             strength: 2.4,
             bbox: Rect { x: 10, y: 10, width: 41, height: 39 },

@@ -26,8 +26,9 @@ pub(crate) fn name_places(
     let mut said: Option<Seen> = None;
     for region in regions.iter_mut().take(MOST_PLACES) {
         let seen = eyes.diagnose(&frame.cut_out(Place { rect: region.rect, side_px }))?;
-        if policy.is_trouble(&seen.diagnosis) {
-            region.code.get_or_insert_with(|| seen.diagnosis.code_or_finding());
+        if region.code.is_none() && policy.is_trouble(&seen.diagnosis) {
+            region.code = Some(seen.diagnosis.code_or_finding());
+            region.probability = Some(seen.diagnosis.probability);
         }
         if said.as_ref().is_none_or(|said| rank(&seen) > rank(said)) {
             said = Some(Seen { region: Some(region.rect), ..seen });
@@ -84,7 +85,7 @@ mod tests {
         }
     }
 
-    fn looked(says: &[(&'static str, f64)]) -> (Parrot, Vec<Option<String>>, Option<Seen>) {
+    fn looked(says: &[(&'static str, f64)]) -> (Parrot, Vec<Region>, Option<Seen>) {
         let frame = FrameId { source: "test".into(), seq: 0 };
         let frame = Frame::new(frame, Size::new(400, 300), PixelFormat::Grey8, vec![0; 400 * 300]).unwrap();
         let region = |index: usize| Region {
@@ -93,21 +94,22 @@ mod tests {
             area_px: 100,
             // The gate knows the first alone.
             code: (index == 0).then(|| "stain".to_owned()),
+            probability: None,
         };
         let mut regions: Vec<Region> = (0..says.len()).map(region).collect();
         let mut parrot = Parrot(says.iter().copied().collect(), Vec::new());
         let seen = name_places(&mut parrot, &frame, &mut regions, &Policy::default()).unwrap();
-        (parrot, regions.into_iter().map(|region| region.code).collect(), seen)
+        (parrot, regions, seen)
     }
 
-    fn named(codes: &[Option<String>]) -> Vec<&str> {
-        codes.iter().map(|code| code.as_deref().unwrap_or("-")).collect()
+    fn named(regions: &[Region]) -> Vec<(&str, Option<f64>)> {
+        regions.iter().map(|region| (region.code.as_deref().unwrap_or("-"), region.probability)).collect()
     }
 
     #[test]
     fn every_place_without_a_name_gets_the_one_that_stands() {
-        let (parrot, codes, seen) = looked(&[("dent", 0.9), ("dent", 0.3), ("good", 0.9), ("long crack", 0.9)]);
-        assert_eq!(named(&codes), ["stain", "-", "-", "long_crack"]);
+        let (parrot, regions, seen) = looked(&[("dent", 0.9), ("dent", 0.3), ("good", 0.9), ("long crack", 0.95)]);
+        assert_eq!(named(&regions), [("stain", None), ("-", None), ("-", None), ("long_crack", Some(0.95))]);
         assert_eq!(parrot.1, [90, 100, 150, 200].map(|side| Size::new(side, side)));
         assert_eq!(seen.unwrap().diagnosis.finding, "dent");
     }
@@ -123,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_part_that_is_strange_all_over_is_not_looked_at_all_over() {
-        let (parrot, codes, _) = looked(&[("dent", 0.9); 20]);
-        assert_eq!((parrot.1.len(), codes.iter().flatten().count()), (MOST_PLACES, MOST_PLACES));
+        let (parrot, regions, _) = looked(&[("dent", 0.9); 20]);
+        let codes = regions.iter().filter(|region| region.code.is_some());
+        assert_eq!((parrot.1.len(), codes.count()), (MOST_PLACES, MOST_PLACES));
     }
 }

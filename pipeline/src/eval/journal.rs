@@ -121,6 +121,8 @@ struct RegionLine {
     score: f32,
     area_px: u64,
     code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
 }
 
 /// A heat map; `values` as [`journal::encoded`].
@@ -136,8 +138,8 @@ impl Line {
     fn new(Entry { reading, latency, explanation }: &Entry) -> Self {
         let GateReading { score, threshold, p_value, heat_map, regions } = reading;
         let region = |region: &Region| {
-            let Region { rect, score, area_px, code } = region.clone();
-            RegionLine { rect, score, area_px, code }
+            let Region { rect, score, area_px, code, probability } = region.clone();
+            RegionLine { rect, score, area_px, code, probability }
         };
         let Size { width_px: width, height_px: height } = heat_map.size;
         Self {
@@ -159,7 +161,8 @@ impl Line {
         if values.len() != size.area_px() {
             return None;
         }
-        let region = |RegionLine { rect, score, area_px, code }| Region { rect, score, area_px, code };
+        let region =
+            |RegionLine { rect, score, area_px, code, probability }| Region { rect, score, area_px, code, probability };
         let regions = regions.into_iter().map(region).collect();
         let heat_map = HeatMap { size, values, threshold: heat.threshold };
         let reading = GateReading { score, threshold, p_value, heat_map, regions };

@@ -66,21 +66,24 @@ struct BoxLine<'a> {
     width: u32,
     height: u32,
     code: Option<&'a str>,
+    /// That `code` is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
 }
 
 impl<'a> From<&'a Region> for BoxLine<'a> {
-    fn from(Region { rect, score, code, .. }: &'a Region) -> Self {
+    fn from(Region { rect, score, code, probability, .. }: &'a Region) -> Self {
         let cameras::Rect { x, y, width, height } = *rect;
-        Self { x, y, width, height, code: code.as_deref(), score: Some(*score) }
+        Self { x, y, width, height, code: code.as_deref(), probability: *probability, score: Some(*score) }
     }
 }
 
 impl<'a> From<&'a Truth> for BoxLine<'a> {
     fn from(Truth { rect, class }: &'a Truth) -> Self {
         let cameras::Rect { x, y, width, height } = *rect;
-        Self { x, y, width, height, code: Some(class), score: None }
+        Self { x, y, width, height, code: Some(class), probability: None, score: None }
     }
 }
 

@@ -59,7 +59,7 @@ impl Inspector for MeanDifference {
         let values = self.heat(frame);
         let score = values.iter().copied().fold(0.0, f32::max);
         let rect = Rect { x: 4, y: 4, width: 4, height: 4 };
-        let region = Region { rect, score, area_px: 16, code: Some("pcb_open".to_owned()) };
+        let region = Region { rect, score, area_px: 16, code: Some("pcb_open".to_owned()), probability: None };
         let regions = if score > self.threshold { vec![region] } else { Vec::new() };
         let heat_map = HeatMap { size, values, threshold: self.threshold };
         Ok(GateReading { score, threshold: self.threshold, p_value: None, heat_map, regions })

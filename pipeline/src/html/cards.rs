@@ -123,9 +123,9 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 fn diagnosis_facts(diagnosis: &Diagnosis) -> Vec<(&'static str, String)> {
-    let percent = |ratio: f64| format!("{:.0} %", ratio * 100.0);
-    let mut facts = vec![("Looks like", format!("{} ({})", diagnosis.name(), percent(diagnosis.probability)))];
-    let others = diagnosis.alternatives.iter().map(|other| format!("{} ({})", other.name, percent(other.probability)));
+    let mut facts = vec![("Looks like", format!("{} ({})", diagnosis.name(), format::share(diagnosis.probability)))];
+    let others =
+        diagnosis.alternatives.iter().map(|other| format!("{} ({})", other.name, format::share(other.probability)));
     let others: Vec<String> = others.collect();
     if !others.is_empty() {
         facts.push(("Or like", others.join(", ")));
@@ -155,6 +155,8 @@ fn defect_line(defect: &crate::report::Defect) -> DefectLine {
         FoundBy::Eyes => String::new(),
     };
     let bbox = defect.bbox;
-    let detail = format!("{}, {strength}{} × {} px", defect.zone, bbox.width, bbox.height);
+    let sure =
+        defect.probability.map(|probability| format!("{} sure, ", format::share(probability))).unwrap_or_default();
+    let detail = format!("{}, {sure}{strength}{} × {} px", defect.zone, bbox.width, bbox.height);
     DefectLine { label: defect.label.clone(), severity, detail }
 }

@@ -18,6 +18,11 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
+/// A share of one, without decimals: probabilities are not known to more.
+pub(super) fn share(ratio: f64) -> String {
+    format!("{:.0} %", ratio * 100.0)
+}
+
 /// Three significant digits, without trailing zeros.
 pub(super) fn number(value: f64) -> String {
     let digits = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) as usize };

@@ -34,6 +34,9 @@ pub struct Defect {
     pub code: String,
     /// The same in words.
     pub label: String,
+    /// That trained eyes call it by its right name, 0 to 1, calibrated; absent where they did not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
     /// From the knowledge base and the measured size, never from the language model.
     pub severity: Severity,
     /// Heat of its strongest cell over the threshold: of a gate, above which good parts do not come; of eyes, above which cells hold half of

@@ -95,6 +95,7 @@ fn example_defect() -> Defect {
     Defect {
         code: "scratch".to_owned(),
         label: "scratch".to_owned(),
+        probability: Some(0.875),
         severity: Severity::Major,
         strength: 2.5,
         found_by: FoundBy::Gate,

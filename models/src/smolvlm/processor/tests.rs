@@ -213,7 +213,8 @@ fn crops_of_an_undivided_picture_are_its_first_tile() {
 #[test]
 fn regions_are_enlarged_as_far_as_stock_tiles_enlarge() {
     let processor = processor(SMOLVLM_256M);
-    let region = Region { rect: Rect { x: 300, y: 200, width: 20, height: 10 }, score: 2.0, area_px: 9, code: None };
+    let rect = Rect { x: 300, y: 200, width: 20, height: 10 };
+    let region = Region { rect, score: 2.0, area_px: 9, code: None, probability: None };
     let heat_map = HeatMap { size: Size::new(1, 1), values: vec![0.0], threshold: 1.0 };
     let mut reading = GateReading { score: 2.0, threshold: 1.0, p_value: None, heat_map, regions: vec![region] };
     let shown = processor.crops(Size::new(640, 480), &reading, 2).unwrap();

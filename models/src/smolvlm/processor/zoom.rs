@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn of_reading(regions: &[Rect], heat: [f32; 12], budget: Budget) -> Vec<Rect> {
-        let region = |&rect: &Rect| Region { rect, score: 2.0, area_px: 1, code: None };
+        let region = |&rect: &Rect| Region { rect, score: 2.0, area_px: 1, code: None, probability: None };
         let heat_map = HeatMap { size: Size::new(4, 3), values: heat.to_vec(), threshold: 1.0 };
         let regions = regions.iter().map(region).collect();
         crops(&GateReading { score: 2.0, threshold: 1.0, p_value: None, heat_map, regions }, budget)

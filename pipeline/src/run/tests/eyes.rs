@@ -61,7 +61,7 @@ impl Gate for OneRegion {
         let score = if frame.id().seq == 1 { 2.0 } else { 0.5 };
         let rect = cameras::Rect { x: 1, y: 1, width: 5, height: 5 };
         let heat_map = HeatMap { size: Size::new(1, 1), values: vec![score], threshold: 1.0 };
-        let regions = vec![models::Region { rect, score, area_px: 20, code: None }];
+        let regions = vec![models::Region { rect, score, area_px: 20, code: None, probability: None }];
         Ok(GateReading { score, threshold: 1.0, p_value: Some(0.5), heat_map, regions })
     }
 
