@@ -151,12 +151,14 @@ fn defect_line(defect: &crate::report::Defect) -> DefectLine {
         Severity::Unknown => "",
     };
     let strength = match defect.found_by {
-        FoundBy::Gate => format!("{}× threshold, ", format::number(defect.strength)),
+        FoundBy::Gate => {
+            let sure = defect.probability.map(|probability| format!("{} sure, ", format::share(probability)));
+            format!("{}{}× threshold, ", sure.unwrap_or_default(), format::number(defect.strength))
+        }
+        // All that eyes mark is of one diagnosis, whose probability stands below, once.
         FoundBy::Eyes => String::new(),
     };
     let bbox = defect.bbox;
-    let sure =
-        defect.probability.map(|probability| format!("{} sure, ", format::share(probability))).unwrap_or_default();
-    let detail = format!("{}, {sure}{strength}{} × {} px", defect.zone, bbox.width, bbox.height);
+    let detail = format!("{}, {strength}{} × {} px", defect.zone, bbox.width, bbox.height);
     DefectLine { label: defect.label.clone(), severity, detail }
 }

@@ -18,9 +18,9 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
 
-/// A share of one, without decimals: probabilities are not known to more.
+/// A probability, without decimals, since it is not known to more; nothing is certain.
 pub(super) fn share(ratio: f64) -> String {
-    format!("{:.0} %", ratio * 100.0)
+    if ratio >= 0.995 { "over 99 %".to_owned() } else { format!("{:.0} %", ratio * 100.0) }
 }
 
 /// Three significant digits, without trailing zeros.
