@@ -6,6 +6,7 @@
 
 mod embedded;
 mod file;
+mod kinds;
 mod learning;
 mod novelty;
 mod place;
@@ -27,6 +28,8 @@ use crate::{
     product::Matrix,
 };
 
+pub use kinds::Kind;
+use kinds::Kinds;
 pub use learning::Lessons;
 use novelty::Novelty;
 pub use quantize::Quantizer;
@@ -142,6 +145,7 @@ pub struct Domain {
     head: Linear,
     temperature: f64,
     novelty: Novelty,
+    kinds: Option<Kinds>,
     tongue: Option<Tongue>,
     retina: Retina,
     /// SHA-256 of the files that it learned from, ascending.
@@ -260,6 +264,12 @@ impl Domain {
         let score = self.novelty.score(description);
         let (strangeness, familiarity) = (self.novelty.strangeness(score), self.novelty.familiarity(score));
         Ok(Opinion { probabilities, strangeness, familiarity })
+    }
+
+    /// Returns what a frame shows at all, of which [`Self::judge`] took this description; `None` where the domain has not learned to tell, or
+    /// cannot.
+    pub fn kind(&self, description: &[f32]) -> Option<Kind> {
+        self.kinds.as_ref()?.of(description)
     }
 }
 

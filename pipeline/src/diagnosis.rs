@@ -16,7 +16,7 @@ use models::{
 
 use crate::{
     eval::GOOD_NAMES,
-    report::{Alternative, Diagnosis, ModelUse},
+    report::{Alternative, Diagnosis, ModelUse, Shown},
     stage::{Diagnose, Seen, StageError},
 };
 
@@ -95,7 +95,8 @@ impl DomainEyes {
         let sight = self.eyes.see(frame)?;
         let opinion = self.domain.judge(&sight.description)?;
         let told = opinion.told(self.domain.labels());
-        let diagnosis = diagnosis(&self.domain, &opinion, &told);
+        let shows = self.domain.kind(&sight.description).map(Shown::from);
+        let diagnosis = Diagnosis { shows, ..diagnosis(&self.domain, &opinion, &told) };
         let place = if diagnosis.is_good { None } else { self.domain.place(&sight, told[0].label) };
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
@@ -225,6 +226,7 @@ fn diagnosis(domain: &Domain, opinion: &Opinion, told: &[Told]) -> Diagnosis {
         probability: probability.min(1.0),
         alternatives: likeliest(others.collect()),
         familiarity: Some(opinion.familiarity),
+        shows: None,
         language_model: None,
     }
 }

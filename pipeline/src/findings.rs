@@ -186,6 +186,7 @@ mod tests {
             probability: 0.9,
             alternatives: Vec::new(),
             familiarity: None,
+            shows: None,
             language_model: None,
         }
     }

@@ -80,7 +80,7 @@ impl Default for Policy {
             amber: AmberAction::Pass,
             rejected: Disposition::Hold,
             sure_from: 0.6,
-            familiar_from: 0.01,
+            familiar_from: 0.05,
             deadline: None,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Domain, Label, Novelty, Precision, Retina, Tongue,
+    Domain, Kinds, Label, Novelty, Precision, Retina, Tongue,
     novelty::Gaussian,
     retina::{self, CONNECTOR},
 };
@@ -67,6 +67,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     Ok(Domain {
         head: head(&tensors, labels.len())?,
         novelty: novelty(&tensors)?,
+        kinds: Kinds::read(&tensors)?,
         tongue: tensors.tensor(CONNECTOR).is_ok().then(|| tongue(&tensors, precision)).transpose()?,
         retina: Retina::read(&tensors, precision)?,
         learned_from: learned_from(&tensors)?,
@@ -105,6 +106,7 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         vector("novelty.scores", domain.novelty.scores()),
         Tensor::byte_rows("learned_from".to_owned(), &domain.learned_from),
     ];
+    tensors.extend(domain.kinds.iter().flat_map(Kinds::tensors));
     tensors.extend(domain.retina.tensors());
     tensors.extend(domain.tongue.iter().flat_map(spoken));
     (header, tensors)

@@ -61,6 +61,7 @@ impl Domain {
             head: fit.raw(),
             temperature: fit.temperature(),
             novelty: Novelty::fit(&views, classes)?,
+            kinds: None,
             tongue,
             retina: Retina::Floats(tuned.weights),
             learned_from,

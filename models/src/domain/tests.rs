@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod fuzz;
+mod kinds;
 
 const HIDDEN: usize = 4;
 

@@ -147,6 +147,7 @@ mod tests {
             probability: 0.912,
             alternatives: vec![Alternative { name: "tomato leaf: target spot".to_owned(), probability: 0.05 }],
             familiarity: None,
+            shows: None,
             language_model: None,
         }
     }

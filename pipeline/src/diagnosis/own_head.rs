@@ -75,6 +75,7 @@ impl Diagnose for OwnHead {
             probability: probabilities[best],
             alternatives: likeliest(others.collect()),
             familiarity: None,
+            shows: None,
             language_model: None,
         };
         Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None, region: None })

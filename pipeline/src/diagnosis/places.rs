@@ -79,6 +79,7 @@ mod tests {
                 probability,
                 alternatives: Vec::new(),
                 familiarity: None,
+                shows: None,
                 language_model: None,
             };
             Ok(Seen { diagnosis, judges: false, glimpse: None, place: None, region: None })

@@ -123,6 +123,11 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 fn diagnosis_facts(diagnosis: &Diagnosis) -> Vec<(&'static str, String)> {
+    let familiarity = diagnosis.familiarity.map(|p| ("Familiarity", format::number(p)));
+    if diagnosis.shows.is_some() {
+        // A name would read as one that may be right.
+        return familiarity.into_iter().collect();
+    }
     let mut facts = vec![("Looks like", format!("{} ({})", diagnosis.name(), format::share(diagnosis.probability)))];
     let others =
         diagnosis.alternatives.iter().map(|other| format!("{} ({})", other.name, format::share(other.probability)));
@@ -131,7 +136,7 @@ fn diagnosis_facts(diagnosis: &Diagnosis) -> Vec<(&'static str, String)> {
         facts.push(("Or like", others.join(", ")));
     }
     facts.extend(diagnosis.language_model.clone().map(|name| ("Language model sees", name)));
-    facts.extend(diagnosis.familiarity.map(|p| ("Familiarity", format::number(p))));
+    facts.extend(familiarity);
     facts
 }
 

@@ -1,5 +1,5 @@
 use super::{Decision, Named, Policy};
-use crate::report::{DecidedBy, Diagnosis, Disposition, Verdict};
+use crate::report::{DecidedBy, Diagnosis, Disposition, Shown, Verdict};
 
 /// Returns the verdict on a part whose picture was diagnosed.
 ///
@@ -25,7 +25,8 @@ pub(super) fn doubt(policy: &Policy, Named { diagnosis, is_unheard, .. }: Named<
     let Diagnosis { by, probability, language_model, alternatives, .. } = diagnosis;
     let name = diagnosis.name();
     if let Some(p) = diagnosis.familiarity.filter(|_| diagnosis.is_stranger(policy.familiar_from)) {
-        return Some(format!("looks like nothing that {by} has learned (p {p:.3})"));
+        let what = strange(by, diagnosis.shows.unwrap_or(Shown::Unknown));
+        return Some(format!("{what} (familiarity {p:.3}, below {})", policy.familiar_from));
     }
     if let Some(other) = language_model.as_ref().filter(|_| diagnosis.is_contradicted()) {
         return Some(format!("{by} names {name}, the language model {other}"));
@@ -36,6 +37,17 @@ pub(super) fn doubt(policy: &Policy, Named { diagnosis, is_unheard, .. }: Named<
     let others: Vec<String> =
         alternatives.iter().map(|other| format!(", {} {:.2}", other.name, other.probability)).collect();
     Some(format!("{by} is not sure: {name} {probability:.2}{}", others.concat()))
+}
+
+/// Returns what is said of a picture that the domain `by` does not know.
+fn strange(by: &str, shows: Shown) -> String {
+    match shows {
+        Shown::Plant => format!("looks like a plant, but like none that {by} has learned"),
+        Shown::Part => format!("looks like a part, but like none that {by} has learned"),
+        Shown::PoorPicture => "too poor a picture to tell: out of focus, too dark or too bright".to_owned(),
+        Shown::Other => "looks like neither a plant nor a part".to_owned(),
+        Shown::Unknown => format!("looks like nothing that {by} has learned"),
+    }
 }
 
 /// Returns the worse of two decisions, the first where they are equally bad.
@@ -71,6 +83,7 @@ mod tests {
             probability,
             alternatives: vec![Alternative { name: "oak leaf: rust".to_owned(), probability: 0.2 }],
             familiarity: Some(0.5),
+            shows: None,
             language_model: None,
         }
     }
@@ -94,6 +107,26 @@ mod tests {
     }
 
     #[test]
+    fn of_a_stranger_is_said_what_it_shows() {
+        let cases = [
+            (Shown::Plant, "looks like a plant, but like none that crops has learned"),
+            (Shown::Part, "looks like a part, but like none that crops has learned"),
+            (Shown::PoorPicture, "too poor a picture to tell: out of focus, too dark or too bright"),
+            (Shown::Other, "looks like neither a plant nor a part"),
+            (Shown::Unknown, "looks like nothing that crops has learned"),
+        ];
+        for (shows, expected) in cases {
+            let strange = Diagnosis { familiarity: Some(0.004), shows: Some(shows), ..diagnosis("healthy", 0.99) };
+            let decision = decision((&strange, true), None);
+            assert_eq!(decision.verdict, Verdict::Review);
+            assert_eq!(decision.reason, format!("{expected} (familiarity 0.004, below 0.05)"));
+        }
+        // What it shows at all is not said of one that the eyes know.
+        let known = Diagnosis { shows: Some(Shown::Plant), ..diagnosis("healthy", 0.97) };
+        assert_eq!(decision((&known, true), None).verdict, Verdict::Pass);
+    }
+
+    #[test]
     fn passes_fails_and_leaves_every_doubt_to_a_person() {
         let strange = Diagnosis { familiarity: Some(0.004), ..diagnosis("healthy", 0.99) };
         let agreed = Diagnosis { language_model: Some("oak leaf: mildew".to_owned()), ..diagnosis("mildew", 0.9) };
@@ -106,7 +139,7 @@ mod tests {
                 Verdict::Review,
                 "crops is not sure: oak leaf: mildew 0.50, oak leaf: rust 0.20",
             ),
-            (strange, Verdict::Review, "looks like nothing that crops has learned (p 0.004)"),
+            (strange, Verdict::Review, "looks like nothing that crops has learned (familiarity 0.004, below 0.05)"),
             (agreed, Verdict::Fail, "looks like oak leaf: mildew (probability 0.90)"),
             (contradicted, Verdict::Review, "crops names oak leaf: mildew, the language model oak leaf: rust"),
         ];

@@ -1,3 +1,4 @@
+use models::domain::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +22,39 @@ pub struct Diagnosis {
     /// How seldom a picture of the domain looks as strange, in 0..=1: near 0 for another part, another crop or no part at all; absent
     /// where nothing is known about it.
     pub familiarity: Option<f64>,
+    /// What the picture shows instead of what the eyes know; absent of one that they know. All else that is said of such a picture is only what it is
+    /// least unlike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<Shown>,
     /// What the language model named when it looked at the picture; absent where it was not asked.
     pub language_model: Option<String>,
+}
+
+/// What a picture shows that trained eyes do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// A plant, but another one, or in a state or from a side that was not learned.
+    Plant,
+    /// A part or a surface, but another one.
+    Part,
+    /// Too little to tell: the picture is out of focus, too dark or too bright.
+    PoorPicture,
+    /// Neither a plant nor a part.
+    Other,
+    /// These eyes cannot tell.
+    Unknown,
+}
+
+impl From<Kind> for Shown {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Plant => Self::Plant,
+            Kind::Part => Self::Part,
+            Kind::PoorPicture => Self::PoorPicture,
+            Kind::Other => Self::Other,
+        }
+    }
 }
 
 /// Something else that a frame may show.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     inspection::{Calibration, Captured, Inspection, Picture, StationInfo, millis},
     ledger::{DropReason, Ticket},
-    policy::{Decision, Facts, Named, decide, too_late},
-    report::{DecidedBy, ModelUse, Report, SCHEMA, Score, Source, Times, Verdict},
+    policy::{Decision, Facts, Named, Policy, decide, too_late},
+    report::{DecidedBy, Diagnosis, ModelUse, Report, SCHEMA, Score, Shown, Source, Times, Verdict},
     stage::Stop,
 };
 
@@ -116,9 +116,15 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
         timing_ms: inspection.timing,
         image_quality: inspection.quality.take(),
         defects: std::mem::take(&mut inspection.findings.defects),
-        diagnosis: inspection.seen.as_ref().map(|seen| seen.diagnosis.clone()),
+        diagnosis: inspection.seen.as_ref().map(|seen| reported(&seen.diagnosis, &inspection.captured.station.policy)),
         description: inspection.description.take(),
     }
+}
+
+/// What a picture shows instead is said of one that the eyes do not know, and of no other.
+fn reported(diagnosis: &Diagnosis, policy: &Policy) -> Diagnosis {
+    let is_stranger = diagnosis.is_stranger(policy.familiar_from);
+    Diagnosis { shows: is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown)), ..diagnosis.clone() }
 }
 
 fn models(station: &StationInfo) -> Vec<ModelUse> {

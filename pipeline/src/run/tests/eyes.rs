@@ -49,6 +49,7 @@ fn diagnosis(finding: &str, familiarity: f64) -> Diagnosis {
         probability: 0.9,
         alternatives: Vec::new(),
         familiarity: Some(familiarity),
+        shows: None,
         language_model: None,
     }
 }
