@@ -13,6 +13,7 @@ use pipeline::{
     describe::{Describer, ModelAuthor},
     findings::{Marked, findings},
     knowledge::{Crops, Knowledge},
+    report::ModelUse,
     stage::{Describe as _, Suspect},
 };
 
@@ -84,8 +85,15 @@ fn describe(group: &mut BenchmarkGroup<'_, WallTime>, model: LanguageModel) -> a
     let readings: Vec<_> = (0..SUSPECTS).map(reading).collect();
     let found = |reading| findings(Marked::by_gate(reading, frame.size(), None), Some(&knowledge));
     let found: Vec<_> = readings.iter().map(found).collect();
-    let mut describer =
-        Describer::new((Knowledge::embedded()?, Crops::embedded()?), Some(Box::new(ModelAuthor::new(model))));
+    let about = ModelUse {
+        role: "language".to_owned(),
+        name: "bench".to_owned(),
+        sha256: String::new(),
+        runtime: "loupe cpu".to_owned(),
+        precision: String::new(),
+    };
+    let author = Box::new(ModelAuthor::new(model, about));
+    let mut describer = Describer::new((Knowledge::embedded()?, Crops::embedded()?), Some(author));
     let suspects: Vec<_> =
         readings.iter().zip(&found).map(|(reading, found)| suspect(&frame, reading, &found.defects)).collect();
     for suspect in &suspects {

@@ -115,7 +115,9 @@ impl Describe for Describer {
             (Some(description), None) | (None, Some(description)) => description,
             (None, None) => return Err("nothing was measured or seen".into()),
         };
-        Ok(Words { description, named: looked.map(|looked| looked.named) })
+        let wrote = description.tokens_out > 0;
+        let author = self.author.as_ref().filter(|_| wrote).and_then(|author| author.model());
+        Ok(Words { description, named: looked.map(|looked| looked.named), author })
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct Inspection {
     pub(crate) seen: Option<Seen>,
     pub(crate) findings: Findings,
     pub(crate) description: Option<Description>,
+    /// The language model that had a part in it.
+    pub(crate) author: Option<ModelUse>,
     /// Why there is no description although the frame is suspect.
     pub(crate) undescribed: Option<String>,
     /// The stage that failed on this frame and what it said: the frame is quarantined.
@@ -121,6 +123,7 @@ impl Inspection {
             seen: None,
             findings: Findings::default(),
             description: None,
+            author: None,
             undescribed: None,
             failure: None,
             timing: Timing::default(),

@@ -146,25 +146,30 @@ impl Kit {
 
     fn open_domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
         let domain = Arc::new(Domain::find(name)?);
-        let (eyes, shared) = (self.domain_eyes(&domain)?, self.domain_models(&domain)?);
+        let (eyes, shared) = (self.domain_eyes(&domain)?, self.models_of_eyes(&domain)?);
         Ok(DomainEyes::new(domain, eyes, shared))
     }
 
-    /// Returns the models that a domain works with beside its own file.
+    /// Returns the models that a domain works with beside its own file, the language model that looks through it included.
     ///
     /// # Errors
     /// When the bundle has none of the kind.
     pub fn domain_models(&self, domain: &Domain) -> Result<Vec<ModelUse>, ModelError> {
-        let mut shared = Vec::new();
-        if domain.sees_by_published_weights() {
-            shared.push(self.encoder_use()?);
-        }
+        let mut models = self.models_of_eyes(domain)?;
         if domain.speaks() {
-            let file = self.bundle.file(Role::LanguageModel)?;
-            let precision = file.precision.as_deref().unwrap_or_default();
-            shared.push(ModelUse { runtime: "loupe cpu".to_owned(), ..model_use("language", file, precision) });
+            models.push(self.language_use()?);
         }
-        Ok(shared)
+        Ok(models)
+    }
+
+    fn models_of_eyes(&self, domain: &Domain) -> Result<Vec<ModelUse>, ModelError> {
+        if domain.sees_by_published_weights() { Ok(vec![self.encoder_use()?]) } else { Ok(Vec::new()) }
+    }
+
+    fn language_use(&self) -> Result<ModelUse, ModelError> {
+        let file = self.bundle.file(Role::LanguageModel)?;
+        let precision = file.precision.as_deref().unwrap_or_default();
+        Ok(ModelUse { runtime: "loupe cpu".to_owned(), ..model_use("language", file, precision) })
     }
 
     fn encoder_use(&self) -> Result<ModelUse, ModelError> {
@@ -185,7 +190,7 @@ impl Kit {
     /// # Errors
     /// When a file of it is missing or damaged.
     pub fn author(&self) -> Result<ModelAuthor, ModelError> {
-        Ok(ModelAuthor::new(self.language_model()?))
+        Ok(ModelAuthor::new(self.language_model()?, self.language_use()?))
     }
 
     /// Returns what the encoder is trained from: the engine, and the file of its published weights.

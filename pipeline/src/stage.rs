@@ -90,6 +90,8 @@ pub struct Words {
     pub description: Description,
     /// What the language model named when it looked at the picture itself.
     pub named: Option<String>,
+    /// The model that wrote or looked; `None` where none had a part in it.
+    pub author: Option<ModelUse>,
 }
 
 /// Writes the text of a report.

@@ -1,6 +1,6 @@
 //! Whoever chooses the words.
 
-use crate::{diagnosis::Glimpse, stage::StageError};
+use crate::{diagnosis::Glimpse, report::ModelUse, stage::StageError};
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,11 @@ pub struct Looked {
 
 /// Writes texts to order.
 pub trait Author: Send {
+    /// Returns the model that chooses the words, as reports name it; `None` where none does.
+    fn model(&self) -> Option<ModelUse> {
+        None
+    }
+
     /// Returns what the author sees itself by the eyes of a domain; `None` when it sees nothing.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use models::{generate::GenerateOptions, language::LanguageModel};
 use serde_json::json;
 
 use super::author::{Author, Looked, Order, Written};
-use crate::{diagnosis::Glimpse, stage::StageError};
+use crate::{diagnosis::Glimpse, report::ModelUse, stage::StageError};
 
 /// Tokens that the model may choose for one text; what the grammar forces is not counted.
 const BUDGET_TOKENS: usize = 48;
@@ -15,18 +15,23 @@ const BUDGET_TOKENS: usize = 48;
 #[derive(Debug)]
 pub struct ModelAuthor {
     model: LanguageModel,
+    about: ModelUse,
     /// Pictures that it has looked at; numbers them, so that no two have the same key.
     looked: u128,
 }
 
 impl ModelAuthor {
-    /// Returns the author that writes with `model`, whose capacity should be 512 tokens or more.
-    pub const fn new(model: LanguageModel) -> Self {
-        Self { model, looked: 0 }
+    /// Returns the author that writes with `model`, whose capacity should be 512 tokens or more, and which reports name as in `about`.
+    pub const fn new(model: LanguageModel, about: ModelUse) -> Self {
+        Self { model, about, looked: 0 }
     }
 }
 
 impl Author for ModelAuthor {
+    fn model(&self) -> Option<ModelUse> {
+        Some(self.about.clone())
+    }
+
     fn look(&mut self, Glimpse { domain, sight }: &Glimpse) -> Result<Option<Looked>, StageError> {
         self.looked += 1;
         let answer = domain.ask(&mut self.model, sight, self.looked)?;
@@ -82,7 +87,14 @@ mod tests {
             return None;
         }
         let options = DecoderOptions { capacity: 512, ..DecoderOptions::default() };
-        Some(ModelAuthor::new(LanguageModel::open(&bundle, &cache, options).unwrap()))
+        let about = ModelUse {
+            role: "language".to_owned(),
+            name: "parrot".to_owned(),
+            sha256: "0".repeat(64),
+            runtime: "loupe cpu".to_owned(),
+            precision: "q8_0".to_owned(),
+        };
+        Some(ModelAuthor::new(LanguageModel::open(&bundle, &cache, options).unwrap(), about))
     }
 
     #[test]

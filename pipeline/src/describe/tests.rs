@@ -2,7 +2,7 @@ use cameras::{Frame, FrameId, PixelFormat, Rect, Size};
 use models::{GateReading, HeatMap};
 
 use super::*;
-use crate::report::{Defect, FoundBy, Severity};
+use crate::report::{Defect, FoundBy, ModelUse, Severity};
 
 /// Writes always the same text and counts its orders.
 struct Parrot {
@@ -10,6 +10,16 @@ struct Parrot {
 }
 
 impl Author for Parrot {
+    fn model(&self) -> Option<ModelUse> {
+        Some(ModelUse {
+            role: "language".to_owned(),
+            name: "parrot".to_owned(),
+            sha256: "0".repeat(64),
+            runtime: "beak".to_owned(),
+            precision: "f32".to_owned(),
+        })
+    }
+
     fn write(&mut self, _order: &Order) -> Result<Written, StageError> {
         Ok(Written { text: self.says.clone(), tokens_in: 90, tokens_out: 40, tokens_forced: 30 })
     }
@@ -169,9 +179,11 @@ fn no_time_means_no_model() {
     describer.slowest = Duration::from_secs(1);
     let scene = screw();
     let hurried = Suspect { time_left: Some(Duration::from_millis(10)), ..scene.suspect() };
-    assert_eq!(describer.describe(&hurried).unwrap().description.summary, PLAIN);
+    let words = describer.describe(&hurried).unwrap();
+    assert_eq!((words.description.summary.as_str(), words.author), (PLAIN, None));
     let relaxed = Suspect { time_left: Some(Duration::from_secs(5)), ..scene.suspect() };
-    assert!(describer.describe(&relaxed).unwrap().description.summary.starts_with("Possible"));
+    let words = describer.describe(&relaxed).unwrap();
+    assert!(words.description.summary.starts_with("Possible") && words.author.is_some(), "{words:?}");
 }
 
 #[test]

@@ -196,24 +196,22 @@ fn lines(store: &Store, rows: &[ReportRow], cards: &[Card]) -> Result<Vec<Line>,
     rows.iter().take(MAX_LINES).map(line).collect()
 }
 
-/// Returns what each station compares with, and the models that took part, as their first judged reports say.
+/// Returns what each station compares with, and the models that took part, as the first report of each verdict says.
 fn standards(store: &Store, rows: &[ReportRow]) -> Result<(Vec<Standard>, Vec<ModelUse>), RecordError> {
-    let mut stations = BTreeSet::new();
-    let mut standards = Vec::new();
+    let mut kinds = BTreeSet::new();
+    let mut standards: Vec<Standard> = Vec::new();
     let mut models = Vec::new();
-    let first_described = rows.iter().find(|row| row.verdict == Verdict::Fail);
-    let first_judged = rows.iter().filter(|row| row.ratio.is_some() && stations.insert(row.station.as_str()));
-    for row in first_judged.chain(first_described) {
+    for row in rows.iter().filter(|row| kinds.insert((row.station.as_str(), row.verdict))) {
         let report = store.report(&row.report_id)?;
         for model in &report.models {
             if !models.contains(model) {
                 models.push(model.clone());
             }
         }
-        standards.extend(standard(report));
+        if standards.iter().all(|known| known.station != report.station) {
+            standards.extend(standard(report));
+        }
     }
-    standards.dedup_by(|a, b| a.station == b.station);
-    standards.truncate(stations.len());
     Ok((standards, models))
 }
 

@@ -152,7 +152,7 @@ impl<F: FnMut() -> Result<(), StageError> + Send> Describe for Writer<F> {
             tokens_out: 0,
             tokens_forced: 0,
         };
-        Ok(Words { description, named: None })
+        Ok(Words { description, named: None, author: None })
     }
 }
 

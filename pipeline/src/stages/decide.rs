@@ -109,7 +109,7 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
         decided_by,
         reason,
         score: calibration.and_then(|calibration| score(inspection, calibration)),
-        models: models(&inspection.captured.station),
+        models: models(inspection),
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
         config_sha256: facts.config_sha256.clone(),
         evidence: Vec::new(),
@@ -127,9 +127,17 @@ fn reported(diagnosis: &Diagnosis, policy: &Policy) -> Diagnosis {
     Diagnosis { shows: is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown)), ..diagnosis.clone() }
 }
 
-fn models(station: &StationInfo) -> Vec<ModelUse> {
-    let gate = station.calibration.iter().flat_map(|calibration| &calibration.models);
-    gate.chain(&station.eyes).cloned().collect()
+/// Returns every model once, although gate and eyes may share an encoder.
+fn models(inspection: &Inspection) -> Vec<ModelUse> {
+    let StationInfo { calibration, eyes, .. } = inspection.captured.station.as_ref();
+    let gate = calibration.iter().flat_map(|calibration| &calibration.models);
+    let mut models: Vec<ModelUse> = Vec::new();
+    for model in gate.chain(eyes).chain(&inspection.author) {
+        if !models.contains(model) {
+            models.push(model.clone());
+        }
+    }
+    models
 }
 
 fn source(inspection: &Inspection) -> Source {

@@ -36,8 +36,9 @@ fn describe(describer: &mut dyn Describe, inspection: &mut Inspection) {
         time_left: inspection.time_left(),
     };
     match describer.describe(&suspect) {
-        Ok(Words { description, named }) => {
+        Ok(Words { description, named, author }) => {
             inspection.description = Some(description);
+            inspection.author = author;
             if let Some(seen) = &mut inspection.seen {
                 seen.diagnosis.language_model = named;
                 if seen.diagnosis.is_contradicted() {

@@ -29,13 +29,23 @@ impl<F: FnMut(u64) -> Result<Diagnosis, StageError> + Send> Diagnose for Reader<
     }
 
     fn models(&self) -> Vec<ModelUse> {
-        Vec::new()
+        vec![model("head")]
     }
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
         let place = HeatMap { size: Size::new(4, 1), values: vec![0.0, 0.0, 0.0, 4.0], threshold: 1.0 };
         let diagnosis = (self.name)(frame.id().seq)?;
         Ok(Seen { diagnosis, judges: self.judges, glimpse: None, place: Some(place), region: None })
+    }
+}
+
+fn model(role: &str) -> ModelUse {
+    ModelUse {
+        role: role.to_owned(),
+        name: "test".to_owned(),
+        sha256: "0".repeat(64),
+        runtime: "test".to_owned(),
+        precision: "f32".to_owned(),
     }
 }
 
@@ -118,7 +128,7 @@ struct Contradicting;
 impl Describe for Contradicting {
     fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Words, StageError> {
         let words = Writer(|| Ok(())).describe(suspect)?;
-        Ok(Words { named: Some("a clean part".to_owned()), ..words })
+        Ok(Words { named: Some("a clean part".to_owned()), author: Some(model("language")), ..words })
     }
 }
 
@@ -129,6 +139,19 @@ fn what_the_language_model_contradicts_is_not_marked() {
     pipeline(station).describer(Box::new(Contradicting)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
     let reports = memory.reports.lock().unwrap();
     assert!(reports.iter().all(|report| report.verdict == Verdict::Review && report.defects.is_empty()), "{reports:?}");
+}
+
+#[test]
+fn a_report_names_the_language_model_where_it_had_a_part_and_every_model_once() {
+    let memory = Memory::default();
+    let gate = Reference { models: vec![model("gate"), model("head")], ..one_region() };
+    let station =
+        looked_at_by(Reader { judges: false, scope: Scope::Picture, name: |_| Ok(diagnosis("dent", 0.5)) }, Some(gate));
+    pipeline(station).describer(Box::new(Contradicting)).run(Box::new(memory.clone()), &Stop::default()).unwrap();
+    let reports = memory.reports.lock().unwrap();
+    let roles = |report: &Report| report.models.iter().map(|model| model.role.clone()).collect::<Vec<_>>();
+    assert_eq!(roles(&reports[0]), ["gate", "head"], "nothing was written about a good frame");
+    assert_eq!(roles(&reports[1]), ["gate", "head", "language"]);
 }
 
 #[test]
