@@ -88,6 +88,8 @@ pub(crate) struct Inspection {
     pub(crate) reading: Option<GateReading>,
     /// What trained eyes saw.
     pub(crate) seen: Option<Seen>,
+    /// Why trained eyes were not asked although the frame is fit to be seen.
+    pub(crate) unseen: Option<&'static str>,
     pub(crate) findings: Findings,
     pub(crate) description: Option<Description>,
     /// The language model that had a part in it.
@@ -121,6 +123,7 @@ impl Inspection {
             quality: None,
             reading: None,
             seen: None,
+            unseen: None,
             findings: Findings::default(),
             description: None,
             author: None,

@@ -155,7 +155,7 @@ pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
 }
 
 fn no_reference(policy: &Policy, diagnosis: Option<Named<'_>>) -> Decision {
-    let reason = "no good parts are enrolled for this station, so nothing can be said about this one".to_owned();
+    let reason = "there are no good parts to compare this one with, so a person has to judge".to_owned();
     Decision {
         verdict: Verdict::Review,
         disposition: Disposition::Hold,

@@ -86,6 +86,10 @@ fn decide_one(inspection: &Inspection) -> Decision {
             age: inspection.captured.taken.elapsed(),
         },
     );
+    if let Some(why) = inspection.unseen {
+        decision.reason.push_str("; ");
+        decision.reason.push_str(why);
+    }
     if let Some(why) = &inspection.undescribed {
         decision.reason.push_str("; not described: ");
         decision.reason.push_str(why);

@@ -18,6 +18,9 @@ use crate::{
     stage::{Catalogue, Diagnose, Encode, StageError, Stop},
 };
 
+/// What is said of frames of which eyes that look at places see nothing: a whole frame is nothing that they have learned from.
+const NO_GATE: &str = "the trained eyes look at places that a gate finds, and there is no gate";
+
 /// What the look thread works with.
 pub(crate) struct Look {
     pub(crate) stop: Stop,
@@ -120,7 +123,11 @@ impl Look {
                 let policy = &inspection.captured.station.policy;
                 name_places(eyes.as_mut(), &frame, &mut reading.regions, policy)?
             }
-            _ => Some(eyes.diagnose(&frame)?),
+            (None, Scope::Places { .. }) => {
+                inspection.unseen = Some(NO_GATE);
+                return Ok(());
+            }
+            (_, Scope::Picture) => Some(eyes.diagnose(&frame)?),
         };
         inspection.timing.diagnose = Some(millis(started.elapsed()));
         Ok(())

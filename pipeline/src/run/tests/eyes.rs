@@ -180,9 +180,10 @@ fn eyes_that_look_at_places_name_what_the_gate_has_found_and_judge_nothing() {
     // What looks good to them is still stranger than every good part.
     let good = reports(looked_at_by(eyes("good"), Some(one_region())));
     assert_eq!((good[1].verdict, good[1].defects[0].code.as_str()), (Verdict::Fail, "unknown_anomaly"));
-    // Without a gate the whole frame is the place, which somebody may have cut out: it is named, and a person judges.
-    let ungated = reports(looked_at_by(eyes("good"), None));
-    assert!(ungated.iter().all(|report| report.diagnosis.is_some() && report.verdict == Verdict::Review));
+    // Without a gate nobody has found a place, and of a whole frame they would name what they have never learned.
+    let ungated = reports(looked_at_by(eyes("scratch"), None));
+    assert!(ungated.iter().all(|report| report.diagnosis.is_none() && report.verdict == Verdict::Review));
+    assert!(ungated[0].reason.ends_with("look at places that a gate finds, and there is no gate"), "{ungated:?}");
 }
 
 #[test]
