@@ -67,6 +67,24 @@ fn eyes_that_were_asked_for_and_are_not_there_are_an_error() {
     }
 }
 
+#[test]
+fn a_station_that_eyes_judge_for_is_not_called_unjudged() {
+    let bench = Bench::new();
+    bench.write("page.png", page());
+    bench.write(
+        "line.toml",
+        "[data]\nfolder = \"data\"\n[cameras.a]\ntype = \"folder\"\npaths = [\"page.png\"]\nmode = \"once\"\n\
+         [stations.leaf]\ncamera = \"a\"\n[stations.leaf.eyes]\ndomain = \"crops\"\n",
+    );
+    let run = ["run", "--config", "line.toml", "--json"];
+    let Some(mut command) = bench.with_models(&run, &[]) else { return };
+    let output = command.env("LOUPE_LOG", "warn").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !told.contains("nothing enrolled"), "{told}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["decided_by"], "head", "{report}");
+}
+
 /// A picture of stripes, no two alike.
 fn stripes(number: u32) -> Vec<u8> {
     let picture = RgbImage::from_fn(200, 160, |x, y| {

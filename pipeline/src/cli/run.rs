@@ -17,7 +17,7 @@ use crate::{
     kit::{Kit, Text},
     recorder::{RecordedRun, Recorder},
     signals::SignalWatch,
-    stage::Reference,
+    stage::{Diagnose, Reference},
     store::RunInfo,
 };
 
@@ -68,20 +68,27 @@ fn pipeline(config: &Config) -> anyhow::Result<Pipeline> {
 
 fn open(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Result<Station> {
     let source = cameras::open(&config.camera, &config.camera_name)?;
+    let eyes = config.eyes.as_ref().map(|eyes| kit.eyes(eyes)).transpose()?;
     Ok(Station::new(config.name.as_str(), source)
         .overload(config.overload)
         .limits(config.limits.clone())
-        .reference(reference(config, home, kit)?)
-        .eyes(config.eyes.as_ref().map(|eyes| kit.eyes(eyes)).transpose()?)
+        .reference(reference((config, eyes.as_deref()), home, kit)?)
+        .eyes(eyes)
         .policy(config.policy.clone()))
 }
 
-/// Returns what is enrolled for a station; a station without stays in service, and every part goes to a person.
-fn reference(config: &StationConfig, home: &Home, kit: &mut Kit) -> anyhow::Result<Option<Reference>> {
+/// Returns what is enrolled for a station. One without stays in service: its eyes judge, or else every part goes to a person.
+fn reference(
+    (config, eyes): (&StationConfig, Option<&dyn Diagnose>),
+    home: &Home,
+    kit: &mut Kit,
+) -> anyhow::Result<Option<Reference>> {
     match StationCard::open(home, &config.reference) {
         Ok(card) => kit.reference(home, &card).map(Some),
         Err(error @ EnrolmentError::NotEnrolled { .. }) => {
-            tracing::warn!(station = %config.name, %error, "nothing enrolled, every part goes to a person");
+            if !eyes.is_some_and(Diagnose::judges) {
+                tracing::warn!(station = %config.name, %error, "nothing enrolled, every part goes to a person");
+            }
             Ok(None)
         }
         Err(error) => Err(error.into()),
