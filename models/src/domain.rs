@@ -53,6 +53,8 @@ pub struct Label {
     pub knowledge: Option<String>,
 }
 
+/// The domain in a folder that a training wrote.
+pub const DOMAIN_FILE: &str = "domain.safetensors";
 /// What [`Label::finding`] says of plants with which nothing is the matter.
 pub const HEALTHY: &str = "healthy";
 /// What it says of parts with which nothing is the matter.
@@ -159,11 +161,11 @@ impl Domain {
         embedded::names()
     }
 
-    /// Returns the domain of that name in the binary, or else the one in the file of that name: a file that is called as a domain of the
-    /// binary is needs its folder before it, `./crops`.
+    /// Returns the domain of that name in the binary, or else the one in the file of that name, or in [`DOMAIN_FILE`] in the folder of that
+    /// name: what is called as a domain of the binary is needs its folder before it, `./crops`.
     ///
     /// # Errors
-    /// When there is neither, or as [`Self::open`].
+    /// When there is none of them, or as [`Self::open`].
     pub fn find(name: &str) -> Result<Self, ModelError> {
         Self::from_bytes(&bytes_of(name)?, Path::new(name))
     }
@@ -283,7 +285,14 @@ fn bytes_of(name: &str) -> Result<Cow<'static, [u8]>, ModelError> {
         let known: Vec<&str> = Domain::embedded().collect();
         return Err(ModelError::mismatch("domain", format!("{} or a file", known.join(", ")), format!("{name:?}")));
     }
-    Ok(read(path)?.into())
+    if !path.is_dir() {
+        return Ok(read(path)?.into());
+    }
+    let file = path.join(DOMAIN_FILE);
+    if !file.is_file() {
+        return Err(ModelError::malformed(path, format!("a domain, the file {DOMAIN_FILE}, in this folder"), "none"));
+    }
+    Ok(read(&file)?.into())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

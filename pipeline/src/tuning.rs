@@ -20,7 +20,7 @@ use std::{
 use models::{
     Scope,
     burn_engine::BurnDevice,
-    domain::{GOOD, Label},
+    domain::{DOMAIN_FILE, GOOD, Label},
     hash::{file_sha256, sha256},
     ort_engine::OrtEngine,
     tuning::{Tuner, TuningOptions},
@@ -40,8 +40,6 @@ use graduation::{Graduation, LEAST_PICTURES};
 use sight::SightCourse;
 pub use speech::{Exam, Speech};
 
-/// The domain itself, in the folder that [`tune`] writes.
-pub const DOMAIN_FILE: &str = "domain.safetensors";
 /// The last epoch, while a run is not complete.
 const CHECKPOINT: &str = "last.safetensors";
 /// The best epoch, while a run is not complete.

@@ -11,13 +11,13 @@ use models::{
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
     burn_engine::{BurnBackend, BurnDevice},
     cache::Cache,
-    domain::Domain,
+    domain::{DOMAIN_FILE, Domain},
     ort_engine::{OrtEngine, SessionConfig},
     tuning::TuningOptions,
 };
 use pipeline::{
     head::{ClassLayout, HeadPlan},
-    tuning::{DOMAIN_FILE, Exam, Progress, SpeechPlan, Training, TuningPlan, Workshop, tune},
+    tuning::{Exam, Progress, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
 
 /// What trains, where the cache has its files.

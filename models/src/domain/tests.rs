@@ -173,6 +173,16 @@ fn convolutions_are_looked_up_by_name_and_size() {
 }
 
 #[test]
+fn a_domain_is_found_in_the_folder_that_a_training_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().to_str().unwrap();
+    let error = Domain::find(name).unwrap_err().to_string();
+    assert_eq!(error, format!("{name}: expected a domain, the file domain.safetensors, in this folder, found none"));
+    Domain::find("factory").unwrap().save(&folder.path().join(DOMAIN_FILE)).unwrap();
+    assert_eq!(Domain::find(name).unwrap().name(), "factory");
+}
+
+#[test]
 fn an_answer_is_one_line_of_json_in_the_order_it_was_trained_in() {
     let domain = opened(&header(), tensors()).unwrap();
     assert_eq!(domain.labels()[1].answer(), r#"{"subject":"oak leaf","finding":"mildew"}"#);

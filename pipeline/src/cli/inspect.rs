@@ -37,8 +37,8 @@ pub(super) struct InspectArgs {
     /// The enrolled station whose good parts these are compared with; without one, trained eyes name what they know
     #[arg(long, value_name = "NAME")]
     station: Option<StationName>,
-    /// Trained eyes that name what the pictures show: `crops`, `factory`, or the file of another domain. Default without a station: those
-    /// that know the picture best
+    /// Trained eyes that name what the pictures show: `crops`, `factory`, or the file or folder of another domain. Default without a
+    /// station: those that know the picture best
     #[arg(long, value_name = "NAME", conflicts_with = "head")]
     domain: Option<String>,
     /// Your own trained eyes: the folder that `loupe train --head-only` made

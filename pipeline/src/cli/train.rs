@@ -10,6 +10,7 @@ use models::{
     ModelError,
     bundle::DEFAULT_BUNDLE,
     burn_engine::{BurnBackend, BurnDevice},
+    domain::DOMAIN_FILE,
     ort_engine::SessionConfig,
     tuning::TuningOptions,
 };
@@ -19,7 +20,7 @@ use crate::{
     diagnosis::good_classes,
     head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
-    tuning::{DOMAIN_FILE, Epoch, Exam, Progress, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
+    tuning::{Epoch, Exam, Progress, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
 
 /// Arguments of `loupe train`.
@@ -29,14 +30,14 @@ use crate::{
     folders DIR/train..., DIR/val... and DIR/test... of such folders, of which test parts are never learned from. Names of pictures \
     should tell their order: a fifth of each class is held out as a run of neighbours, because neighbours often show the same part. With \
     --layout coco or deeppcb each labelled box is a picture, shown with what is about it in a square of one size for all; beside them places \
-    without a box are learned as good. What learns so names the places that a station's gate has found: inspect --station NAME --domain FILE.\n\n\
+    without a box are learned as good. What learns so names the places that a station's gate has found: inspect --station NAME --domain DIR.\n\n\
     Without --head-only the encoder itself is taught (minutes for a hundred pictures, an hour for a thousand on two cores) and a domain is \
-    written, with which `inspect --domain DIR/domain.safetensors` and a station's [eyes] look. With --head-only the encoder stays as it is \
+    written, with which `inspect --domain DIR` and a station's [eyes] look. With --head-only the encoder stays as it is \
     and a head on it is fitted (seconds to minutes, from two pictures of a class on). The encoder is shown mirror images, too: classes that \
     differ by nothing else need --head-only. With --speak the language model then learns to look by these eyes: it answers on its own what a \
     picture shows, and a report in which it and the head differ goes to a person. That takes longer than teaching the encoder.\n\n\
     A run that was interrupted goes on where it was when it is started again. Then measure on pictures that it has not seen: \
-    `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR/domain.safetensors --output out`, of labelled boxes with --layout, too."
+    `loupe eval TEST --head HEAD --output out` or `loupe eval TEST --domain DIR --output out`, of labelled boxes with --layout, too."
 )]
 pub(super) struct TrainArgs {
     /// Folder of class folders; of pictures and labels with --layout coco or deeppcb

@@ -130,7 +130,7 @@ impl Default for RawPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawEyes {
-    /// `crops`, `factory`, or the file of another domain.
+    /// `crops`, `factory`, or the file or folder of another domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// The folder of a head, made by `loupe train --head-only`.

@@ -5,14 +5,14 @@ use fastrand::Rng;
 use image::RgbImage;
 use models::{
     EncoderConfig, Eyes, Sight,
-    domain::{Domain, Lessons},
+    domain::{DOMAIN_FILE, Domain, Lessons},
     head::LossPoint,
     ort_engine::SessionConfig,
     tuning::{Tuner, augmented, shrunk},
 };
 
 use super::{
-    DOMAIN_FILE, Progress, SCHEMA, Speech, Training, TuningPlan, Workshop,
+    Progress, SCHEMA, Speech, Training, TuningPlan, Workshop,
     album::{Album, SOURCE, id, with_margin},
     card::Card,
     epochs::Run,

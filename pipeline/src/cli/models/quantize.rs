@@ -16,7 +16,7 @@ use models::{
     bundle::{Bundle, DEFAULT_BUNDLE},
     cache::Cache,
     decoder::{DecoderOptions, Storage},
-    domain::Domain,
+    domain::{DOMAIN_FILE, Domain},
     generate::GenerateOptions,
     ort_engine::{OrtEngine, Provider},
     smolvlm::{
@@ -39,7 +39,7 @@ const TOKENS: usize = 32;
 #[derive(Debug, Args)]
 pub(super) struct QuantizeArgs {
     /// Folder of a SmolVLM as it is published, with weights in floats; or trained eyes: the name of a domain in the binary, or the file
-    /// of one. A name alone is the domain's: a file or folder that is called so is `./crops`
+    /// or folder of one. A name alone is the domain's: a file or folder that is called so is `./crops`
     #[arg(value_name = "DIR|DOMAIN")]
     model: PathBuf,
     /// The folder, or for a domain the file, to write, which does not exist yet
@@ -109,7 +109,7 @@ impl QuantizeArgs {
         // As they stand: `crops/` is a folder.
         let is_known = Domain::embedded().any(|name| self.model.as_os_str() == name);
         let model = self.model.display();
-        if !is_known && self.model.is_dir() {
+        if !is_known && self.model.is_dir() && !self.model.join(DOMAIN_FILE).is_file() {
             return self.run_language_model();
         }
         let known: Vec<&str> = Domain::embedded().collect();
