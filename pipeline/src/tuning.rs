@@ -267,13 +267,16 @@ fn check_count(plan: &TuningPlan, gathered: &Gathered) -> Result<(), HeadError> 
     Err(HeadError::unfit(&plan.pictures.data, expected, count.to_string()))
 }
 
-/// Returns what a checkpoint must agree on to be gone on with, beside the options of the tuner.
+/// Returns what a checkpoint must agree on to be gone on with, beside the options of the tuner: a line for each, in words.
 fn fingerprint(plan: &TuningPlan, gathered: &Gathered, published_sha256: &str) -> String {
     let members = gathered.parts.pictures.iter().map(|(picture, digest)| {
         let part = if picture.part == Part::Train { "train" } else { "validation" };
         format!("{part} {} {}", picture.class, picture.content(digest))
     });
     let TuningPlan { pictures, epochs, patience, .. } = plan;
-    let facts = [format!("{} px, {epochs} epochs, patience {patience}, {published_sha256}", pictures.resolution_px)];
-    sha256(facts.into_iter().chain(members).collect::<Vec<_>>().join("\n"))
+    let pictures_sha256 = sha256(members.collect::<Vec<_>>().join("\n"));
+    let resolution_px = pictures.resolution_px;
+    format!(
+        "resolution {resolution_px}\nepochs {epochs}\npatience {patience}\nencoder {published_sha256}\npictures of SHA-256 {pictures_sha256}"
+    )
 }

@@ -159,7 +159,10 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     assert!(stopped.is_err() && output.join("last.safetensors").exists());
     let other = TuningPlan { epochs: 3, ..resumed(&data, &output) };
     let error = trained(&tools, &other).unwrap_err();
-    assert!(error.contains("last.safetensors") && error.contains("another needs another --output"), "{error}");
+    let found = "a run with steps of all epochs 30 (another needs another --output), found steps of all epochs 20";
+    assert!(error.contains("last.safetensors") && error.ends_with(found), "{error}");
+    let error = trained(&tools, &TuningPlan { patience: 9, ..resumed(&data, &output) }).unwrap_err();
+    assert!(error.ends_with("a run with patience 9 (another needs another --output), found patience 2"), "{error}");
     let damaged = root.path().join("damaged");
     fs::create_dir(&damaged).unwrap();
     fs::write(damaged.join("last.safetensors"), "cut short").unwrap();

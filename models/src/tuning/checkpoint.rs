@@ -1,6 +1,6 @@
 //! One file holds one training: safetensors, see [`crate::tensor_file`].
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -29,15 +29,25 @@ pub(crate) struct Kept<O> {
     pub(crate) run: serde_json::Value,
 }
 
-impl<O: fmt::Debug + PartialEq> Kept<O> {
-    /// Refuses to go on with a training that had other options.
+impl<O: Serialize + PartialEq> Kept<O> {
+    /// Refuses to go on with a training that had other options, and says which.
     pub(crate) fn check(&self, path: &Path, options: &O) -> Result<(), ModelError> {
         if self.options == *options {
             return Ok(());
         }
-        let (expected, found) = (format!("{options:?}"), format!("{:?}", self.options));
-        Err(ModelError::mismatch(format!("{}: options of the training", path.display()), expected, found))
+        let [expected, found] = [options, &self.options].map(in_words);
+        let differing = expected.into_iter().zip(found).filter(|(expected, found)| expected != found);
+        let (expected, found): (Vec<String>, Vec<String>) = differing.unzip();
+        let what = format!("{}: options of the training", path.display());
+        Err(ModelError::mismatch(what, expected.join(", "), found.join(", ")))
     }
+}
+
+/// Returns name and value of each option: `frozen blocks 5`.
+fn in_words(options: &impl Serialize) -> Vec<String> {
+    let value = serde_json::to_value(options).unwrap_or_default();
+    let name = |key: &str| if key == "steps" { "steps of all epochs".to_owned() } else { key.replace('_', " ") };
+    value.as_object().into_iter().flatten().map(|(key, value)| format!("{} {value}", name(key))).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

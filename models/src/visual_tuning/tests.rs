@@ -169,7 +169,10 @@ fn a_resumed_training_is_the_same_training() {
     assert!(pairs.clone().all(|(found, expected)| (found - expected).abs() < 1e-3), "{found:?} {expected:?}");
 
     let error = tuner(VisualTuningOptions { seed: 1, ..OPTIONS }).unwrap().resume(&path).unwrap_err();
-    assert!(matches!(error, ModelError::Mismatch { .. }) && error.to_string().contains("seed: 1"), "{error}");
+    assert!(
+        matches!(error, ModelError::Mismatch { .. }) && error.to_string().contains("expected seed 1, found seed "),
+        "{error}"
+    );
     let error = resumed.step(&[(cells(0), LABELS.len())]).unwrap_err().to_string();
     assert!(error.contains("one below 3"), "{error}");
     assert!(resumed.step(&[]).unwrap_err().to_string().contains("1 or more"));

@@ -60,7 +60,7 @@ pub(super) struct Schedule {
     pub(super) last: PathBuf,
     /// Checkpoint of the best epoch.
     pub(super) best: PathBuf,
-    /// What a checkpoint must agree on to be gone on with, beside the options of the course.
+    /// What a checkpoint must agree on to be gone on with, beside the options of the course: a line for each, in words.
     pub(super) fingerprint: String,
     /// What to do about a checkpoint of another run.
     pub(super) advice: &'static str,
@@ -117,18 +117,23 @@ impl Run {
 
     fn reopened(course: &mut dyn Course, checkpoint: &Path, schedule: &Schedule) -> Result<Self, HeadError> {
         let Schedule { fingerprint, advice, .. } = schedule;
-        let other = |found: String| {
-            HeadError::unfit(checkpoint, format!("a run with these pictures and options ({advice})"), found)
+        let other = |expected: &str, found: String| {
+            HeadError::unfit(checkpoint, format!("a run with {expected} ({advice})"), found)
         };
         let value = course.resume(checkpoint).map_err(|error| match error {
             ModelError::Malformed { .. } => {
                 HeadError::unfit(checkpoint, "a checkpoint (delete it to begin anew)", error.to_string())
             }
             ModelError::Io { .. } => error.into(),
-            error => other(error.to_string()),
+            ModelError::Mismatch { expected, found, .. } => other(&expected, found),
+            error => other("these pictures and options", error.to_string()),
         })?;
-        let run: Self = serde_json::from_value(value).map_err(|error| other(error.to_string()))?;
-        if run.fingerprint == *fingerprint { Ok(run) } else { Err(other("another".to_owned())) }
+        let run: Self =
+            serde_json::from_value(value).map_err(|error| other("these pictures and options", error.to_string()))?;
+        match difference(fingerprint, &run.fingerprint) {
+            None => Ok(run),
+            Some((expected, found)) => Err(other(expected, found.to_owned())),
+        }
     }
 
     fn train(
@@ -167,6 +172,13 @@ impl Run {
         let run = serde_json::to_value(self).expect("a run holds plain data");
         course.save(path, &run)
     }
+}
+
+/// Returns the first lines in which two fingerprints differ.
+fn difference<'a>(expected: &'a str, found: &'a str) -> Option<(&'a str, &'a str)> {
+    let pairs = expected.lines().zip(found.lines());
+    let different = pairs.into_iter().find(|(expected, found)| expected != found);
+    different.or_else(|| (expected != found).then_some((expected, found)))
 }
 
 /// Returns the mean of the last losses, which is shown.

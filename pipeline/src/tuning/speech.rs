@@ -109,7 +109,7 @@ pub(super) fn teach(
         patience: PATIENCE,
         last: folder.join(CHECKPOINT),
         best: folder.join(BEST),
-        fingerprint: sha256([fingerprint, &language_sha256, &words.join("\n")].join("\n")),
+        fingerprint: format!("{fingerprint}\nlanguage model {language_sha256}\nanswers {}", sha256(words.join("\n"))),
         advice: "delete it to teach the language model anew",
     };
     let run = Run::through(&mut course, &schedule, watch)?;
