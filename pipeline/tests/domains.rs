@@ -1,6 +1,6 @@
 //! Trained eyes as a person uses them: `loupe inspect` without a station, with a domain and with a head of one's own.
 
-use std::io::Cursor;
+use std::io::{BufRead as _, Cursor};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
@@ -46,6 +46,18 @@ fn without_model_files_every_picture_goes_to_a_person() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["verdict"], &report["diagnosis"]), (&"review".into(), &Value::Null));
+}
+
+#[test]
+fn folders_in_which_there_are_only_folders_are_named() {
+    let bench = Bench::new();
+    bench.write("page.png", page());
+    bench.write("deep/down/page.png", page());
+    let output = bench.run(&["inspect", "deep", "page.png", "--json"]);
+    assert_eq!((output.status.code(), output.stdout.lines().count()), (Some(0), 1));
+    assert_eq!(one_line(&output), "loupe: deep: no picture but in folders in it, which --recursive looks into");
+    let output = bench.run(&["inspect", "deep", "--json"]);
+    assert!(one_line(&output).ends_with("found none; folders in it are looked into with --recursive"), "{output:?}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub struct FolderSource {
     queue: VecDeque<Entry>,
     roots: Vec<PathBuf>,
     ignored: u64,
+    unopened: Vec<PathBuf>,
     watch: Option<Watch>,
 }
 
@@ -70,6 +71,7 @@ impl FolderSource {
             queue: found.entries.into(),
             roots: found.roots,
             ignored: found.ignored,
+            unopened: found.unopened,
             watch,
         };
         source.set_unsettled_aside();
@@ -79,6 +81,11 @@ impl FolderSource {
     /// Returns how many files the folder scan at the start passed over: hidden, or not named like a picture.
     pub const fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    /// Returns the folders that were named and held no picture at the start, only folders that were not looked into.
+    pub fn unopened(&self) -> &[PathBuf] {
+        &self.unopened
     }
 
     /// A file that was changed a moment ago may still be in the making.

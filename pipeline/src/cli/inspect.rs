@@ -1,8 +1,11 @@
 //! `loupe inspect`: one report for each picture.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
-use cameras::{FolderConfig, FolderMode, FolderSource};
+use cameras::{CameraError, FolderConfig, FolderMode, FolderSource};
 use clap::Args;
 use models::{ModelError, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
@@ -71,7 +74,7 @@ impl InspectArgs {
         let home = Home::locate()?;
         let card = self.station.as_ref().map(|name| StationCard::open(&home, name)).transpose()?;
         let config = FolderConfig { paths: self.paths.clone(), mode: FolderMode::Once, recursive: self.recursive };
-        let source = FolderSource::open(&config, "inspect")?;
+        let source = open(&config)?;
         let name = card.as_ref().map_or("unnamed", |card| card.name.as_str());
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let reference = card.as_ref().map(|card| kit.reference(&home, card)).transpose()?;
@@ -147,6 +150,21 @@ impl InspectArgs {
         }
         Ok(run.summary)
     }
+}
+
+/// Opens the pictures, and says of folders in which there are only other folders how to look into those.
+fn open(config: &FolderConfig) -> anyhow::Result<FolderSource> {
+    let source = FolderSource::open(config, "inspect").map_err(|error| match error {
+        CameraError::EmptyFolder { .. } if !config.recursive => {
+            anyhow::anyhow!("{error}; folders in it are looked into with --recursive")
+        }
+        error => error.into(),
+    })?;
+    for folder in source.unopened() {
+        let folder = folder.display();
+        writeln!(io::stderr(), "loupe: {folder}: no picture but in folders in it, which --recursive looks into")?;
+    }
+    Ok(source)
 }
 
 /// Numbers reports without storing them.

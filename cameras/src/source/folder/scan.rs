@@ -18,6 +18,8 @@ pub(super) struct Scan {
     pub(super) roots: Vec<PathBuf>,
     /// Files that were passed over: hidden, or not named like a picture.
     pub(super) ignored: u64,
+    /// Folders that were named and hold no picture, only folders that were not looked into.
+    pub(super) unopened: Vec<PathBuf>,
 }
 
 /// One step of a folder source.
@@ -68,6 +70,9 @@ fn scan_root(root: &Path, config: &FolderConfig, found: &mut Scan) -> Result<(),
     let mut folders = Vec::new();
     let mut lost = Vec::new();
     scan_folder(root, &mut pictures, &mut folders, &mut found.ignored)?;
+    if pictures.is_empty() && !folders.is_empty() && !config.recursive {
+        found.unopened.push(root.to_owned());
+    }
     while let Some(folder) = folders.pop().filter(|_| config.recursive) {
         if let Err(error) = scan_folder(&folder, &mut pictures, &mut folders, &mut found.ignored) {
             lost.push((folder, error));

@@ -79,6 +79,15 @@ fn a_folder_is_read_in_natural_order() {
 }
 
 #[test]
+fn a_folder_of_folders_alone_is_named() {
+    let [flat, deep] = [folder_of(&["p1.png", "sub/p2.png"]), folder_of(&["sub/p3.png", "notes.txt"])];
+    let both = FolderConfig { paths: vec![flat.path().to_owned(), deep.path().to_owned()], ..once(&flat) };
+    assert_eq!(FolderSource::open(&both, "test").unwrap().unopened(), [deep.path()]);
+    let recursive = FolderConfig { recursive: true, ..both };
+    assert!(FolderSource::open(&recursive, "test").unwrap().unopened().is_empty());
+}
+
+#[test]
 fn frames_are_numbered_without_gaps_over_broken_ones() {
     let folder = folder_of(&["1.png", "3.png"]);
     fs::write(folder.path().join("2.png"), "not a picture").unwrap();
