@@ -240,17 +240,28 @@ fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcom
         training.best_epoch
     ))?;
     explain_validation(&training.validation, &training.left_out)?;
-    if let Some(Speech { validation: Exam { accuracy, blanked_accuracy }, best_epoch, epochs, .. }) = &training.speech {
-        print_line(&format!(
-            "  the language model names {accuracy:.3} of them rightly, {blanked_accuracy:.3} if all were grey (epoch {best_epoch} of {})",
-            epochs.len() - 1
-        ))?;
+    for line in training.speech.iter().flat_map(speech_lines) {
+        print_line(&format!("  {line}"))?;
     }
     if training.good_labels.is_empty() {
         print_line("  no class is called good: it names, it does not judge (--good CLASS)")?;
     }
     print_next_of_domain(&domain, training.scope)?;
     Ok(Outcome::Done)
+}
+
+/// Returns what is said of a language model that has learned to look.
+fn speech_lines(Speech { validation, best_epoch, epochs, .. }: &Speech) -> Vec<String> {
+    let Exam { accuracy, blanked_accuracy } = validation;
+    let last = epochs.len() - 1;
+    let mut lines = vec![format!(
+        "the language model names {accuracy:.3} of them rightly, {blanked_accuracy:.3} if all were grey (epoch {best_epoch} of {last})"
+    )];
+    if accuracy <= blanked_accuracy {
+        let advice = "leave --speak out, or teach it with more pictures or --speech-epochs";
+        lines.push(format!("the language model names no more than it does of a grey picture: {advice}"));
+    }
+    lines
 }
 
 fn explain_validation(validation: &ClassMeasures, left_out: &[LeftOut]) -> io::Result<()> {
@@ -279,4 +290,32 @@ fn explain(trained: &Trained, output: &Path) -> anyhow::Result<Outcome> {
         "next: loupe eval TEST{labelled} --head {head} --output out; loupe inspect{gated} --head {head} PICTURE"
     ))?;
     Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{tuning::Score, visual_tuning::VisualTuningOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_language_model_that_has_learned_nothing_is_called_so() {
+        let validation = Score { loss: 0.5, accuracy: 0.0 };
+        let lines = |accuracy, blanked_accuracy| {
+            speech_lines(&Speech {
+                language_sha256: "0".repeat(64),
+                options: VisualTuningOptions::default(),
+                epochs: vec![Epoch { epoch: 0, loss: 0.0, validation, seconds: 0.0 }],
+                best_epoch: 0,
+                seconds: 0.0,
+                validation: Exam { accuracy, blanked_accuracy },
+            })
+        };
+        assert_eq!(lines(0.9, 0.4).len(), 1);
+        let warned = lines(0.4, 0.4);
+        assert!(
+            warned[1].starts_with("the language model names no more than it does of a grey picture: "),
+            "{warned:?}"
+        );
+    }
 }
