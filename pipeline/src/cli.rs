@@ -43,7 +43,7 @@ pub struct Cli {
 enum Command {
     /// Show the whole path on pictures that Loupe makes itself
     Demo(demo::DemoArgs),
-    /// List, fetch or check the model files
+    /// List, fetch, check or quantise models
     Models(models::ModelsArgs),
     /// Say what this machine offers and what is missing
     Doctor(doctor::DoctorArgs),
@@ -56,7 +56,7 @@ enum Command {
     /// Judge pictures: one report for each
     Inspect(inspect::InspectArgs),
     Eval(eval::EvalArgs),
-    /// Learn to name your own classes from a folder of class folders
+    /// Learn to name your own classes, from class folders or labelled boxes
     Train(train::TrainArgs),
     /// Name what pictures show, by a head that `train` made
     Classify(classify::ClassifyArgs),
