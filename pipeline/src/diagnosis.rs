@@ -198,13 +198,20 @@ impl Diagnose for EveryDomain {
 
     fn diagnose(&mut self, frame: &Frame) -> Result<Seen, StageError> {
         let mut best: Option<(Acquaintance, Seen)> = None;
+        let mut shows = None;
         for domain in &self.0 {
             let (acquaintance, seen) = domain.lock().look(frame)?;
+            shows = shows.or(seen.diagnosis.shows);
             if best.as_ref().is_none_or(|(most, _)| acquaintance.is_closer_than(*most)) {
                 best = Some((acquaintance, seen));
             }
         }
-        best.map(|(_, seen)| seen).ok_or_else(|| "eyes: expected one domain or more, found none".into())
+        let best = best.map(|(_, mut seen)| {
+            // What the closest eyes cannot tell, others may.
+            seen.diagnosis.shows = seen.diagnosis.shows.or(shows);
+            seen
+        });
+        best.ok_or_else(|| "eyes: expected one domain or more, found none".into())
     }
 }
 

@@ -199,6 +199,7 @@ fn the_domains_in_the_binary_are_whole() {
         assert_eq!(texts.len(), domain.labels().len(), "{name}: every label has an answer of its own");
         let opinion = domain.judge(&vec![0.0; DESCRIPTION_DIM]).unwrap();
         assert!(opinion.familiarity < 0.01, "{name}: a picture of nothing is strange: {opinion:?}");
+        assert!(domain.kinds.is_some(), "{name}: says what strangers show");
     }
     assert_eq!(Domain::embedded().collect::<Vec<_>>(), ["crops", "factory"]);
 }
