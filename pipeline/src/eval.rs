@@ -9,6 +9,7 @@ mod coco;
 mod compare;
 mod error;
 mod explained;
+mod golden;
 mod inspector;
 mod journal;
 pub(crate) mod layout;
@@ -21,12 +22,13 @@ mod summary;
 pub use coco::Category;
 pub use compare::{Better, Compared, Comparison, Paired, Side, Value};
 pub use error::EvalError;
+pub use golden::Golden;
 pub use inspector::{BankInspector, Inspector, NamedInspector, StationInspector, TemplateInspector};
 pub use journal::Journal;
 pub(crate) use journal::program;
 pub(crate) use layout::GOOD_NAMES;
 pub use layout::{Dataset, Layout, Leak, Problem, ProblemKind, Sample};
-pub use runner::{Judged, Round, Watcher, choose_golden, judge_all, problems_of};
+pub use runner::{Judged, Round, Watcher, judge_all, problems_of};
 pub use summary::{ClassRow, Latency, Metrics, SCHEMA, Spread, Subject};
 
 /// What is evaluated, on what, and where the results go.
@@ -60,19 +62,12 @@ impl Plan {
         }
     }
 
-    fn golden(&self, dataset: &Dataset, seed: u64) -> Result<Vec<PathBuf>, EvalError> {
-        if self.station.is_some() {
-            return Ok(Vec::new());
-        }
+    fn golden(&self, dataset: &Dataset, seed: u64) -> Result<Golden, EvalError> {
         let has_templates = dataset.samples.iter().any(|sample| sample.template.is_some());
-        if dataset.golden.is_empty() && !has_templates {
-            return Err(EvalError::TooFewGolden {
-                path: self.dataset.clone(),
-                asked: self.shots.unwrap_or(1),
-                found: 0,
-            });
+        if self.station.is_some() || (has_templates && self.shots.is_none()) {
+            return Ok(Golden::default());
         }
-        choose_golden(dataset, &self.dataset, self.shots, seed)
+        Golden::read(dataset, &self.dataset, self.shots, seed)
     }
 }
 
@@ -92,18 +87,28 @@ pub fn evaluate(plan: &Plan, inspector: &mut dyn Inspector, watcher: &mut dyn Wa
     if !journal.is_empty() {
         tracing::info!(known = journal.len(), "going on with an evaluation that was interrupted");
     }
-    let mut rounds = Vec::new();
+    let (mut rounds, mut problems) = (Vec::new(), dataset.problems.clone());
     for seed in 1..=plan.seeds.max(1) {
         let golden = plan.golden(&dataset, seed)?;
+        name_once(&golden, &mut problems);
         rounds.push(judge_all(&dataset, inspector, (seed, golden), watcher, &mut journal)?);
     }
-    let mut problems = dataset.problems.clone();
     problems.extend(problems_of(&dataset, &rounds[0]));
     refuse_empty(&plan.dataset, &rounds)?;
     let metrics = Metrics::of(plan.subject(inspector), &dataset, &rounds, problems);
     output::write(plan, &dataset, &rounds, &metrics)?;
     journal.close()?;
     Ok(metrics)
+}
+
+/// Other seeds may come upon the same broken file.
+fn name_once(golden: &Golden, problems: &mut Vec<Problem>) {
+    for error in &golden.broken {
+        let problem = Problem::new(ProblemKind::InvalidImage, error.to_string());
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
 }
 
 fn refuse_empty(root: &Path, rounds: &[Round]) -> Result<(), EvalError> {

@@ -46,12 +46,21 @@ pub enum EvalError {
         /// As many as there are.
         found: usize,
     },
-    /// A golden image cannot be read; nothing is learned from what is left, since the numbers would mean something else.
-    #[error("golden image: {source}")]
+    /// There are enough golden images, but too few of them can be read.
+    #[error(
+        "{}: expected at least {asked} good images that can be read, found {found}; one that cannot: {source}",
+        path.display()
+    )]
     BrokenGolden {
-        /// What is wrong with it.
+        /// The data set.
+        path: PathBuf,
+        /// As many as were asked for.
+        asked: usize,
+        /// As many as can be read.
+        found: usize,
+        /// What is wrong with another.
         #[source]
-        source: CameraError,
+        source: Box<CameraError>,
     },
     /// The gate cannot learn from the golden images, or the model cannot be had.
     #[error("{source}")]

@@ -8,7 +8,7 @@ use image::GrayImage;
 use models::{GateReading, HeatMap, Region};
 
 use super::{
-    Dataset, EvalError, Inspector, Problem, Sample,
+    Dataset, EvalError, Golden, Inspector, Problem, Sample,
     journal::{Entry, Journal, file_hash},
     layout::ProblemKind,
     metrics::{Found, Labelled, PixelTally},
@@ -86,46 +86,25 @@ pub trait Watcher {
     fn judged(&mut self, done: usize, total: usize);
 }
 
-/// Golden images of one round: all, or as many as `shots` says, drawn by `seed`.
-///
-/// # Errors
-/// [`EvalError::TooFewGolden`] when the data set, found at `root`, has fewer.
-pub fn choose_golden(
-    dataset: &Dataset,
-    root: &Path,
-    shots: Option<usize>,
-    seed: u64,
-) -> Result<Vec<PathBuf>, EvalError> {
-    let mut golden = dataset.golden.clone();
-    if let Some(asked) = shots {
-        if asked > golden.len() || asked == 0 {
-            let found = golden.len();
-            return Err(EvalError::TooFewGolden { path: root.to_owned(), asked: asked.max(1), found });
-        }
-        fastrand::Rng::with_seed(seed).shuffle(&mut golden);
-        golden.truncate(asked);
-        golden.sort();
-    }
-    Ok(golden)
-}
-
 /// Returns what `inspector` makes of every sample after learning from `golden`, which `seed` chose, or from each sample's own
 /// template; with neither it judges by what it knows already. What `journal` knows is not judged again, what is new goes there.
 ///
 /// # Errors
-/// When a golden image cannot be read or nothing can be learned. A sample that cannot be judged is an entry of the round.
+/// When nothing can be learned, or what was found out cannot be kept. A sample that cannot be judged is an entry of the round.
 pub fn judge_all(
     dataset: &Dataset,
     inspector: &mut dyn Inspector,
-    (seed, golden): (u64, Vec<PathBuf>),
+    (seed, golden): (u64, Golden),
     watcher: &mut dyn Watcher,
     journal: &mut Journal,
 ) -> Result<Round, EvalError> {
     let started = Instant::now();
+    let Golden { paths: golden, frames, .. } = golden;
     let hashes = golden.iter().map(|path| file_hash(path)).collect::<Result<Vec<_>, _>>()?;
-    if !golden.is_empty() {
-        learn(inspector, &golden)?;
+    if !frames.is_empty() {
+        learn(inspector, &frames)?;
     }
+    drop(frames);
     let mut so_far = SoFar { explanation: inspector.explanation(), earlier: Duration::ZERO };
     let mut judged = Vec::with_capacity(dataset.samples.len());
     for sample in &dataset.samples {
@@ -179,7 +158,10 @@ fn judge(
 
 fn read(sample: &Sample, frame: &Frame, inspector: &mut dyn Inspector) -> Result<Result<Entry, String>, EvalError> {
     if let (Some(template), false) = (&sample.template, inspector.is_enrolled_for_good()) {
-        learn(inspector, std::slice::from_ref(template))?;
+        match decode(template) {
+            Ok(template) => learn(inspector, &[template])?,
+            Err(error) => return Ok(Err(error.to_string())),
+        }
     }
     let started = Instant::now();
     let reading = inspector.judge(frame).map_err(|error| error.to_string());
@@ -197,13 +179,8 @@ fn has_pixels(sample: &Sample) -> bool {
     sample.mask.is_some() || !sample.is_defect
 }
 
-fn learn(inspector: &mut dyn Inspector, golden: &[PathBuf]) -> Result<(), EvalError> {
-    let frames: Vec<Frame> = golden
-        .iter()
-        .map(|path| decode(path))
-        .collect::<Result<_, _>>()
-        .map_err(|source| EvalError::BrokenGolden { source })?;
-    inspector.enroll(&frames).map_err(|source| EvalError::Model { source })
+fn learn(inspector: &mut dyn Inspector, golden: &[Frame]) -> Result<(), EvalError> {
+    inspector.enroll(golden).map_err(|source| EvalError::Model { source })
 }
 
 pub(super) fn decode(path: &Path) -> Result<Frame, cameras::CameraError> {
@@ -279,21 +256,6 @@ fn shrink(map: &HeatMap) -> HeatMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn golden_images_are_drawn_by_seed() {
-        let golden: Vec<PathBuf> = (0..20).map(|i| PathBuf::from(format!("{i:02}"))).collect();
-        let dataset = Dataset { golden: golden.clone(), ..Dataset::default() };
-        let draw = |shots, seed| choose_golden(&dataset, Path::new("set"), shots, seed);
-        assert_eq!(draw(None, 1).unwrap(), golden);
-        let drawn = draw(Some(8), 1).unwrap();
-        assert_eq!(drawn.len(), 8);
-        assert_eq!(draw(Some(8), 1).unwrap(), drawn);
-        assert_ne!(draw(Some(8), 2).unwrap(), drawn);
-        let error = draw(Some(21), 1).unwrap_err();
-        assert_eq!(error.to_string(), "set: expected at least 21 good images to learn from, found 20");
-        assert!(draw(Some(0), 1).is_err());
-    }
 
     #[test]
     fn a_shrunk_map_keeps_its_peaks() {

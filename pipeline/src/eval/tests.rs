@@ -242,14 +242,41 @@ fn nothing_that_can_be_judged_is_an_error() {
 }
 
 #[test]
-fn a_broken_golden_image_stops_the_evaluation() {
+fn a_broken_golden_image_is_named_once_and_the_others_are_learned_from() {
     let root = tempfile::tempdir().unwrap();
     let set = root.path().join("set");
     write_mvtec(&set);
-    fs::write(set.join("train/good/1.png"), "no picture").unwrap();
-    let error =
-        evaluate(&plan(root.path(), Layout::Mvtec), &mut MeanDifference::default(), &mut Calls::default()).unwrap_err();
-    assert!(error.to_string().starts_with("golden image: "), "{error}");
+    let broken = set.join("train/good/1.png");
+    fs::write(&broken, "no picture").unwrap();
+    let run = |plan: &Plan| evaluate(plan, &mut MeanDifference::default(), &mut Calls::default());
+    let is_of = |problem: &&Problem| problem.message.starts_with(&broken.display().to_string());
+    let all = plan(root.path(), Layout::Mvtec);
+    let metrics = run(&all).unwrap();
+    assert_eq!((metrics.n_golden, metrics.n_images, metrics.n_invalid), (2, 8, 1));
+    let named: Vec<&Problem> = metrics.problems.iter().filter(is_of).collect();
+    assert_eq!((named.len(), named[0].kind), (1, ProblemKind::InvalidImage));
+    let drawn = Plan { shots: Some(2), seeds: 6, ..all };
+    let metrics = run(&drawn).unwrap();
+    assert!(metrics.seeds.iter().all(|row| row.golden == ["0.png", "2.png"]));
+    assert_eq!(metrics.problems.iter().filter(is_of).count(), 1);
+    let error = run(&Plan { shots: Some(3), ..drawn }).unwrap_err().to_string();
+    assert!(error.contains("expected at least 3 good images that can be read, found 2; one that cannot: "), "{error}");
+}
+
+#[test]
+fn a_pair_with_a_broken_template_is_invalid_and_the_rest_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let set = root.path().join("set");
+    for id in 1..=2 {
+        save(&set.join(format!("{id}_temp.png")), &part(60, None));
+        save(&set.join(format!("{id}_test.png")), &part(60, Some(SPOT)));
+        fs::write(set.join(format!("{id}.txt")), "4 4 8 8 1\n").unwrap();
+    }
+    fs::write(set.join("1_temp.png"), "no picture").unwrap();
+    let metrics =
+        evaluate(&plan(root.path(), Layout::Deeppcb), &mut MeanDifference::default(), &mut Calls::default()).unwrap();
+    assert_eq!((metrics.n_images, metrics.n_invalid, metrics.problems.len()), (1, 1, 1));
+    assert!(metrics.problems[0].message.contains("1_temp.png"), "{}", metrics.problems[0].message);
 }
 
 #[test]
