@@ -115,7 +115,7 @@ pub enum ProblemKind {
     BadMask,
     /// A label does not parse, does not fit its picture or refers to nothing.
     BadLabel,
-    /// A pair lacks its template or its labels.
+    /// A pair lacks its picture, its template or its labels.
     IncompletePair,
     /// A file of labels names an image that is not there.
     MissingImage,
@@ -208,25 +208,31 @@ pub(crate) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
 
 /// Files with the extension of a picture; whether they are one shows when they are decoded.
 pub(crate) fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let is_picture = |path: &PathBuf| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        path.is_file() && extension.is_some_and(|extension| PICTURE_EXTENSIONS.contains(&extension.as_str()))
-    };
-    Ok(entries(folder)?.into_iter().filter(is_picture).collect())
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_file() && is_picture(path)).collect())
 }
 
-/// The pictures in a folder and in the folders below it, to a depth that no data set exceeds: links may lead in circles.
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| PICTURE_EXTENSIONS.contains(&extension.as_str()))
+}
+
 pub(crate) fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let (mut pictures, mut level) = (Vec::new(), vec![folder.to_owned()]);
+    Ok(files_below(folder)?.into_iter().filter(|path| is_picture(path)).collect())
+}
+
+/// The files in a folder and in the folders below it, to a depth that no data set exceeds: links may lead in circles.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let (mut files, mut level) = (Vec::new(), vec![folder.to_owned()]);
     for _ in 0..=MAX_DEPTH {
         let mut next = Vec::new();
         for folder in level {
-            pictures.extend(pictures_in(&folder)?);
-            next.extend(folders_in(&folder)?);
+            let (folders, others): (Vec<_>, Vec<_>) = entries(&folder)?.into_iter().partition(|path| path.is_dir());
+            files.extend(others.into_iter().filter(|path| path.is_file()));
+            next.extend(folders);
         }
         level = next;
     }
-    Ok(pictures)
+    Ok(files)
 }
 
 pub(crate) fn name_of(path: &Path) -> String {

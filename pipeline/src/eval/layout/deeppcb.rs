@@ -1,11 +1,12 @@
 use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use cameras::Rect;
 
-use super::{Dataset, Problem, ProblemKind, Sample, contents, folders_in, name_of, pictures_in, stem_of};
+use super::{Dataset, Problem, ProblemKind, Sample, contents, files_below, is_picture, name_of, stem_of};
 use crate::eval::{EvalError, metrics::Truth};
 
 /// Identifiers in the knowledge base, by DeepPCB's type number.
@@ -17,6 +18,9 @@ const TYPES: [(u32, &str); 6] = [
     (5, "pcb_spurious_copper"),
     (6, "pcb_pinhole"),
 ];
+
+/// What the name of a board's folder has at its end where its labels are in a folder of their own.
+const LABELS_APART: &str = "_not";
 
 /// The parts of a data set that may be judged by, best first.
 const PARTS: [&str; 3] = ["test", "val", "train"];
@@ -36,10 +40,17 @@ pub(crate) fn parts(root: &Path) -> Result<Vec<(&'static str, Dataset)>, EvalErr
     if parts.is_empty() { Ok(vec![("", read(root)?)]) } else { Ok(parts) }
 }
 
+/// DeepPCB itself keeps a folder for each board.
 fn read(folder: &Path) -> Result<Dataset, EvalError> {
     let mut dataset = Dataset::default();
-    for image in test_images(folder)? {
-        add_pair(image, &mut dataset)?;
+    let files = files_below(folder)?;
+    let images = || files.iter().filter(|path| is_picture(path) && stem_of(path).ends_with("_test"));
+    for image in images() {
+        add_pair(image.clone(), &mut dataset)?;
+    }
+    let there = images().filter_map(|image| pair_of(image)).collect();
+    for missing in missing_images(&files, &there) {
+        incomplete(&mut dataset, &missing, "picture");
     }
     if dataset.samples.is_empty() {
         return Err(EvalError::WrongLayout {
@@ -51,14 +62,37 @@ fn read(folder: &Path) -> Result<Dataset, EvalError> {
     Ok(dataset)
 }
 
-/// Test images of a folder and of the folders in it: DeepPCB itself keeps a folder for each board.
-fn test_images(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let mut images = pictures_in(folder)?;
-    for inner in folders_in(folder)? {
-        images.extend(test_images(&inner)?);
+/// The folder of a board and the part of a file's name that a pair has in common.
+type Pair = (PathBuf, String);
+
+/// The pair that a file belongs to by its name alone.
+fn pair_of(file: &Path) -> Option<Pair> {
+    let (folder, stem) = (file.parent()?, stem_of(file));
+    let board = name_of(folder).strip_suffix(LABELS_APART).map(|board| folder.with_file_name(board));
+    let of_picture = || stem.strip_suffix("_test").or_else(|| stem.strip_suffix("_temp"));
+    let id = if is_picture(file) { of_picture()? } else { &stem };
+    Some((board.unwrap_or_else(|| folder.to_owned()), id.to_owned()))
+}
+
+/// Where the pictures should be of which a template or a file of labels is left.
+fn missing_images(files: &[PathBuf], there: &HashSet<Pair>) -> BTreeSet<PathBuf> {
+    let mut missing = BTreeMap::new();
+    for file in files {
+        let Some(pair) = pair_of(file).filter(|pair| !there.contains(pair)) else { continue };
+        if is_picture(file) {
+            missing.insert(pair, file.with_file_name(name_of(file).replace("_temp.", "_test.")));
+        } else if has_labels(file) {
+            let image = pair.0.join(format!("{}_test.jpg", pair.1));
+            missing.entry(pair).or_insert(image);
+        }
     }
-    images.retain(|path| stem_of(path).ends_with("_test"));
-    Ok(images)
+    missing.into_values().collect()
+}
+
+/// Other texts may lie beside the pairs.
+fn has_labels(file: &Path) -> bool {
+    let is_text = file.extension().is_some_and(|extension| extension == "txt");
+    is_text && fs::read_to_string(file).is_ok_and(|text| !parse_labels(&text, file).0.is_empty())
 }
 
 fn add_pair(image: PathBuf, dataset: &mut Dataset) -> Result<(), EvalError> {
@@ -90,7 +124,7 @@ fn incomplete(dataset: &mut Dataset, missing: &Path, what: &str) {
 fn labels_of(image: &Path, id: &str) -> Option<PathBuf> {
     let beside = image.with_file_name(format!("{id}.txt"));
     let folder = image.parent()?;
-    let apart = folder.with_file_name(format!("{}_not", name_of(folder))).join(format!("{id}.txt"));
+    let apart = folder.with_file_name(format!("{}{LABELS_APART}", name_of(folder))).join(format!("{id}.txt"));
     [beside, apart].into_iter().find(|path| path.is_file())
 }
 

@@ -61,6 +61,13 @@ fn deeppcb_pairs_and_what_they_lack() {
         ("val/board/4_test.jpg", "f"),
         ("val/board/4_temp.jpg", "g"),
         ("val/board_not/4.txt", "1 2 11 22 6\n"),
+        // Labels, a template, and both, without the picture itself; what is no labels belongs to no pair.
+        ("val/6.txt", "1 2 11 22 1\n"),
+        ("val/7_temp.png", "j"),
+        ("val/8_temp.jpg", "k"),
+        ("val/8.txt", "1 2 11 22 1\n"),
+        ("val/board_not/9.txt", "1 2 11 22 1\n"),
+        ("val/notes.txt", "4 boards of the first batch\n"),
         ("train/5_test.jpg", "h"),
         ("train/5_temp.jpg", "i"),
         ("train/5.txt", "1 2 11 22 6\n"),
@@ -68,7 +75,20 @@ fn deeppcb_pairs_and_what_they_lack() {
     let found = Dataset::open(root.path(), Layout::Deeppcb, None).unwrap();
     assert_eq!(names(&found.samples), [bad("1_test.jpg", "pair"), bad("4_test.jpg", "pair")]);
     assert_eq!(found.samples[1].truths[0].class, "pcb_pinhole");
-    assert_eq!(found.problems.iter().map(|problem| problem.kind).collect::<Vec<_>>(), [ProblemKind::IncompletePair; 2]);
+    let told: Vec<&str> = found.problems.iter().map(|problem| problem.message.as_str()).collect();
+    let missing = [
+        ("2_temp.jpg", "template"),
+        ("3.txt", "labels"),
+        ("6_test.jpg", "picture"),
+        ("7_test.png", "picture"),
+        ("8_test.jpg", "picture"),
+        ("board/9_test.jpg", "picture"),
+    ];
+    let val = root.path().join("val");
+    let expected =
+        missing.map(|(name, what)| format!("{}: expected the {what} of a pair, found none", val.join(name).display()));
+    assert_eq!(told, expected);
+    assert!(found.problems.iter().all(|problem| problem.kind == ProblemKind::IncompletePair));
     let train = Dataset::open(&root.path().join("train"), Layout::Deeppcb, None).unwrap();
     assert_eq!(names(&train.samples), [bad("5_test.jpg", "pair")]);
 }
