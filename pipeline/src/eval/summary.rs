@@ -118,7 +118,7 @@ pub struct Metrics {
     #[serde(flatten)]
     pub measures: BTreeMap<&'static str, Option<f64>>,
     /// 95 % intervals over the choice of test images, by the measure's name: Clopper-Pearson for rates of images, else a
-    /// bootstrap over images.
+    /// bootstrap over images, which has none where all draws come to the same.
     pub intervals_95: BTreeMap<&'static str, Interval>,
     /// Over the choice of golden images; empty with one seed.
     pub spread: BTreeMap<&'static str, Spread>,

@@ -12,6 +12,8 @@ pub struct Interval {
 
 /// Share of the distribution on each side of an [`Interval`].
 const TAIL: f64 = 0.025;
+/// An interval that is no wider has no width but for rounding.
+const NO_WIDTH: f64 = 1e-9;
 
 /// Returns the `q` quantile, 0..=1, of values in ascending order, linear between neighbours; `None` without values.
 pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
@@ -43,7 +45,8 @@ pub struct Bootstrap {
 
 impl Bootstrap {
     /// Returns the interval of `statistic`, which is given image positions with repeats. Each stratum (good images, defective
-    /// images) keeps its size. Draws for which the statistic is undefined are left out; `None` when all are.
+    /// images) keeps its size. Draws for which the statistic is undefined are left out; `None` when all are, and when the statistic is the
+    /// same in (nearly) all: without a mistake to draw, the interval would say that there can be none.
     pub fn interval(
         self,
         strata: &[Vec<usize>],
@@ -60,7 +63,8 @@ impl Bootstrap {
             values.extend(statistic(&draw));
         }
         values.sort_by(f64::total_cmp);
-        Some(Interval { low: quantile(&values, TAIL)?, high: quantile(&values, 1.0 - TAIL)? })
+        let interval = Interval { low: quantile(&values, TAIL)?, high: quantile(&values, 1.0 - TAIL)? };
+        (interval.high - interval.low > NO_WIDTH).then_some(interval)
     }
 }
 
@@ -98,9 +102,19 @@ mod tests {
         let strata = [vec![0, 1, 2], vec![], vec![3]];
         let drawn = Bootstrap { seed: 1, replicates: 50 }.interval(&strata, |draw| {
             assert_eq!(draw.iter().filter(|&&i| i == 3).count(), 1);
-            Some(draw.len() as f64)
+            assert_eq!(draw.len(), 4);
+            Some(draw.iter().filter(|&&i| i == 0).count() as f64)
         });
-        assert_eq!(drawn, Some(Interval { low: 4.0, high: 4.0 }));
+        assert!(drawn.is_some());
+    }
+
+    #[test]
+    fn what_is_the_same_in_every_draw_has_no_interval() {
+        let bootstrap = Bootstrap { seed: 1, replicates: 50 };
+        assert_eq!(bootstrap.interval(&[vec![0, 1, 2]], |_| Some(0.0)), None);
+        // A sum of shares that is 1 but for rounding.
+        let shares = |draw: &[usize]| Some((0..draw[0] + 3).map(|_| 1.0 / (draw[0] + 3) as f64).sum());
+        assert_eq!(bootstrap.interval(&[(0..20).collect()], shares), None);
     }
 
     #[test]
