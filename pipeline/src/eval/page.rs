@@ -13,6 +13,7 @@ use gallery::Picture;
 
 mod charts;
 mod gallery;
+mod veil;
 
 struct MeasureRow {
     name: &'static str,

@@ -157,6 +157,8 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     }
     assert!(!plan.output.join("coco_detections.json").exists());
     let page = fs::read_to_string(plan.output.join("report.html")).unwrap();
+    // Of the faint defect and of the good parts that passed.
+    assert_eq!(page.matches("The heat stays below the threshold").count(), 3);
     assert!(page.contains("data:image/jpeg;base64,") && page.contains("escaped") && !page.contains("://"));
 }
 

@@ -4,6 +4,7 @@ use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops, imageops::Filter
 use imageproc::drawing::draw_hollow_rect_mut;
 use models::HeatMap;
 
+use super::veil::Veil;
 use crate::eval::{
     Dataset, Judged, Round, Sample,
     metrics::{DetectionCounts, Labelled},
@@ -17,8 +18,6 @@ const SIDE_PX: u32 = 360;
 const JPEG_QUALITY: u8 = 82;
 const TRUTH: Rgb<u8> = Rgb([40, 200, 120]);
 const FOUND: Rgb<u8> = Rgb([235, 70, 50]);
-/// Heat over threshold at which the colour is at its strongest.
-const FULL_COLOUR: f32 = 4.0;
 
 /// One image on the page, as it is and with what was found.
 pub(super) struct Picture {
@@ -28,6 +27,8 @@ pub(super) struct Picture {
     /// `fail` for a wrong verdict, `pass` for a right one.
     pub(super) kind: &'static str,
     pub(super) verdict: &'static str,
+    /// How the heat is drawn, where not from the threshold on.
+    pub(super) caption: &'static str,
     pub(super) plain: String,
     pub(super) marked: String,
 }
@@ -63,7 +64,7 @@ fn picture(sample: &Sample, judged: &Judged) -> Option<Picture> {
     let frame = decode(&sample.path).ok()?;
     let (plain, scale) = thumbnail(&frame);
     let mut marked = plain.clone();
-    tint(&mut marked, &judged.heat_map);
+    let veil = tint(&mut marked, &judged.heat_map);
     if let Some(mask) = sample.mask.as_ref().and_then(|path| decode(path).ok()) {
         outline(&mut marked, &mask);
     }
@@ -78,6 +79,7 @@ fn picture(sample: &Sample, judged: &Judged) -> Option<Picture> {
         score: format!("{:.3} of {:.3}", judged.score, judged.threshold),
         kind: if judged.is_rejected == sample.is_defect { "pass" } else { "fail" },
         verdict: judged.verdict(sample),
+        caption: veil.map_or("", Veil::caption),
         plain: data_uri(&plain)?,
         marked: data_uri(&marked)?,
     })
@@ -92,18 +94,17 @@ fn thumbnail(frame: &Frame) -> (RgbImage, f32) {
     (imageops::resize(&picture, side(picture.width()), side(picture.height()), FilterType::Triangle), scale)
 }
 
-/// Heat from the threshold on as a red veil, denser where it is hotter.
-fn tint(picture: &mut RgbImage, heat: &HeatMap) {
-    let Some(heat) = heat.resized(Size::new(picture.width(), picture.height())) else { return };
-    for (pixel, value) in picture.pixels_mut().zip(&heat.values) {
-        let value = value / heat.threshold.max(f32::MIN_POSITIVE);
-        if value >= 1.0 {
-            let weight = 0.3 + 0.4 * (value.min(FULL_COLOUR).ln() / FULL_COLOUR.ln());
-            for (channel, target) in pixel.0.iter_mut().zip([255.0, 60.0, 30.0]) {
-                *channel = (f32::from(*channel) * (1.0 - weight) + target * weight) as u8;
-            }
+/// Heat as a red veil, denser where it is hotter. `None` when the map is malformed.
+fn tint(picture: &mut RgbImage, heat: &HeatMap) -> Option<Veil> {
+    let heat = heat.resized(Size::new(picture.width(), picture.height()))?;
+    let veil = Veil::of(&heat);
+    for (pixel, &value) in picture.pixels_mut().zip(&heat.values) {
+        let weight = veil.density(value);
+        for (channel, target) in pixel.0.iter_mut().zip([255.0, 60.0, 30.0]) {
+            *channel = (f32::from(*channel) * (1.0 - weight) + target * weight) as u8;
         }
     }
+    Some(veil)
 }
 
 /// The border of the true defect.
