@@ -1,22 +1,17 @@
 //! Tables as text: RFC 4180, with a line feed at the end of a line.
 
-use std::{
-    fs,
-    io::{self, BufWriter, Write as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
-/// Writes `names` and then `rows` of as many fields.
+use crate::evidence::replace;
+
+/// Writes `names` and then `rows` of as many fields, all of them or nothing.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub(crate) fn write(path: &Path, names: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
-    let mut file = BufWriter::new(fs::File::create(path)?);
-    file.write_all(line(names).as_bytes())?;
-    for row in rows {
-        file.write_all(line(&row).as_bytes())?;
-    }
-    file.flush()
+    let mut text = line(names);
+    text.extend(rows.into_iter().map(|row| line(&row)));
+    replace(path, text.as_bytes())
 }
 
 fn line(fields: &[String]) -> String {
@@ -38,6 +33,8 @@ fn quoted(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

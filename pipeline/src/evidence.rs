@@ -147,25 +147,26 @@ pub(crate) fn write_atomically(target: &Path, bytes: &[u8]) -> Result<(), Record
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder).map_err(|source| RecordError::from_io(folder, source))?;
     }
+    replace(target, bytes).map_err(|source| RecordError::from_io(target, source))
+}
+
+/// Writes a file beside `target` and puts it in its place when it is complete.
+///
+/// # Errors
+/// What the operating system says; `target` is then as it was, and no part of the new file is left behind.
+pub(crate) fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
     write_through(target, bytes, |path| File::create(path))
 }
 
 /// `create` opens the temporary file; tests pass one that runs full.
-fn write_through<W: Write>(
-    target: &Path,
-    bytes: &[u8],
-    create: impl Fn(&Path) -> io::Result<W>,
-) -> Result<(), RecordError> {
+fn write_through<W: Write>(target: &Path, bytes: &[u8], create: impl Fn(&Path) -> io::Result<W>) -> io::Result<()> {
     let temporary = partial_path(target);
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.flush()
     });
-    written.and_then(|()| fs::rename(&temporary, target)).map_err(|source| {
-        // The first error is the one to report; a leftover that cannot be removed either is overwritten next time.
-        drop(fs::remove_file(&temporary));
-        RecordError::from_io(target, source)
-    })
+    // The first error is the one to report; a leftover that cannot be removed either is overwritten next time.
+    written.and_then(|()| fs::rename(&temporary, target)).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 fn partial_path(target: &Path) -> PathBuf {

@@ -1,14 +1,10 @@
-use std::{
-    fs,
-    io::{BufWriter, Write as _},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use models::Region;
 use serde::Serialize;
 
 use super::{Dataset, EvalError, Judged, Metrics, Plan, Round, Sample, coco, metrics::Truth, page};
-use crate::csv;
+use crate::{csv, evidence::replace};
 
 /// Every verdict, one JSON line each, in the output folder.
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
@@ -162,19 +158,35 @@ fn row(seed: u64, sample: &Sample, judged: &Result<Judged, String>) -> Vec<Strin
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), EvalError> {
-    fs::write(path, format!("{text}\n")).map_err(|source| EvalError::Io { path: path.to_owned(), source })
+    replace(path, format!("{text}\n").as_bytes()).map_err(|source| EvalError::Io { path: path.to_owned(), source })
 }
 
 fn write_predictions(path: &Path, dataset: &Dataset, rounds: &[Round]) -> Result<(), EvalError> {
     let write = || {
-        let mut file = BufWriter::new(fs::File::create(path)?);
+        let mut lines = Vec::new();
         for round in rounds {
             for (sample, judged) in dataset.samples.iter().zip(&round.judged) {
-                serde_json::to_writer(&mut file, &line(round.seed, sample, judged))?;
-                file.write_all(b"\n")?;
+                serde_json::to_writer(&mut lines, &line(round.seed, sample, judged))?;
+                lines.push(b'\n');
             }
         }
-        file.flush()
+        replace(path, &lines)
     };
     write().map_err(|source| EvalError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_cannot_be_written_leaves_the_old_one() {
+        let root = tempfile::tempdir().unwrap();
+        let page = root.path().join("report.html");
+        write_text(&page, "first").unwrap();
+        // Whatever is written beside it first has no place there.
+        fs::create_dir(root.path().join("report.html.part")).unwrap();
+        assert!(matches!(write_text(&page, "second"), Err(EvalError::Io { .. })));
+        assert_eq!(fs::read_to_string(&page).unwrap(), "first\n");
+    }
 }

@@ -76,7 +76,7 @@ fn a_full_disk_leaves_no_half_file() {
     let root = tempfile::tempdir().unwrap();
     let target = root.path().join("part.png");
     let create = |path: &Path| Ok(Quota { file: File::create(path)?, left: 10 });
-    let error = write_through(&target, &[1; 100], create).unwrap_err();
+    let error = RecordError::from_io(&target, write_through(&target, &[1; 100], create).unwrap_err());
     assert!(matches!(error, RecordError::DiskFull { .. }), "{error}");
     assert_eq!(error.to_string(), format!("{}: disk is full", target.display()));
     assert_eq!(files_below(root.path()), Vec::<PathBuf>::new());
@@ -89,7 +89,8 @@ fn a_full_disk_leaves_no_half_file() {
 fn the_error_of_the_kernel_is_a_full_disk_too() {
     let root = tempfile::tempdir().unwrap();
     let create = |_: &Path| File::options().write(true).open("/dev/full");
-    let error = write_through(&root.path().join("part.png"), &[1; 100], create).unwrap_err();
+    let target = root.path().join("part.png");
+    let error = RecordError::from_io(&target, write_through(&target, &[1; 100], create).unwrap_err());
     assert!(matches!(error, RecordError::DiskFull { .. }), "{error}");
 }
 

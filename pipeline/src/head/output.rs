@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
 use super::HeadError;
+use crate::evidence::replace;
 
 /// Checks that a run may write to `folder`: what it `makes` must not be overwritten when it is finished, nor must files that have nothing to do
 /// with it; a run of which `progress` tells may go on.
@@ -18,14 +19,14 @@ pub(crate) fn check_output(folder: &Path, makes: &str, progress: &str) -> Result
     for entry in fs::read_dir(folder).map_err(HeadError::io(folder))? {
         let name = entry.map_err(HeadError::io(folder))?.file_name();
         // What a kill left of a file that was about to be written is written anew.
-        if Path::new(&name).extension().is_none_or(|extension| extension != "draft") {
+        if Path::new(&name).extension().is_none_or(|extension| extension != "draft" && extension != "part") {
             return Err(in_use(name.to_string_lossy().into_owned()));
         }
     }
     Ok(())
 }
 
-/// Writes texts to files of these names in `folder`, each with one line feed at its end.
+/// Writes texts to files of these names in `folder`, each with one line feed at its end, and whole or not at all.
 ///
 /// # Errors
 /// When one cannot be written; it is named.
@@ -35,7 +36,7 @@ pub(crate) fn write_texts<'a>(
 ) -> Result<(), HeadError> {
     for (name, text) in files {
         let path = folder.join(name);
-        fs::write(&path, format!("{}\n", text.trim_end())).map_err(HeadError::io(&path))?;
+        replace(&path, format!("{}\n", text.trim_end()).as_bytes()).map_err(HeadError::io(&path))?;
     }
     Ok(())
 }
@@ -49,9 +50,10 @@ mod tests {
 
     #[test]
     fn writes_only_to_a_folder_of_its_own() {
-        let cases: [(&[&str], Option<&str>); 6] = [
+        let cases: [(&[&str], Option<&str>); 7] = [
             (&[], None),
             (&["head.draft"], None),
+            (&["head.json.part"], None),
             (&["described.jsonl", "head.json"], None),
             (&["described.jsonl", "head.safetensors"], Some("head.safetensors")),
             (&["head.safetensors"], Some("head.safetensors")),

@@ -1,13 +1,13 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use cameras::Rect;
 use serde::Serialize;
 
 use super::{Annotation, Category, Detection, Image, Info, Labels};
-use crate::eval::{Dataset, EvalError, Judged, Round, Sample};
+use crate::{
+    eval::{Dataset, EvalError, Judged, Round, Sample},
+    evidence::replace,
+};
 
 const GROUND_TRUTH: &str = "coco_ground_truth.json";
 const DETECTIONS: &str = "coco_detections.json";
@@ -24,7 +24,7 @@ pub(in crate::eval) fn write(folder: &Path, root: &Path, dataset: &Dataset, roun
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
     let failed = |source| EvalError::Io { path: path.to_owned(), source };
     let text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
-    fs::write(path, format!("{text}\n")).map_err(failed)
+    replace(path, format!("{text}\n").as_bytes()).map_err(failed)
 }
 
 /// Judged images and categories with the numbers that the labels gave them, else with new ones.

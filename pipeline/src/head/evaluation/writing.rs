@@ -1,8 +1,4 @@
-use std::{
-    fs::File,
-    io::{BufWriter, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,6 +6,7 @@ use super::{Beside, Prediction};
 use crate::{
     csv,
     eval::output::{PREDICTIONS, TABLE},
+    evidence::replace,
     head::{HeadError, charts::rendered, output::write_texts, page::Page},
 };
 
@@ -40,12 +37,12 @@ pub(in crate::head) fn write(
 
 fn write_predictions(path: &Path, predictions: &[&Prediction]) -> Result<(), HeadError> {
     let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
+        let mut lines = Vec::new();
         for prediction in predictions {
-            serde_json::to_writer(&mut file, prediction)?;
-            file.write_all(b"\n")?;
+            serde_json::to_writer(&mut lines, prediction)?;
+            lines.push(b'\n');
         }
-        file.flush()
+        replace(path, &lines)
     };
     write().map_err(HeadError::io(path))
 }
