@@ -23,6 +23,7 @@ mod table;
 mod training;
 
 pub(crate) use charts::{ConfusionChart, LossChart, rendered};
+pub(crate) use domain_evaluation::domain_for;
 pub use domain_evaluation::{
     DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, JudgementMeasures, Refusals, Share, SpokenMeasures,
     StrangerMeasures, TakenFor, evaluate_domain,

@@ -57,11 +57,14 @@ pub(super) struct EnrollArgs {
     json: bool,
 }
 
+/// Side of what the encoder sees, unless told otherwise.
+const RESOLUTION_PX: u32 = 320;
+
 /// How a bank of golden features is made.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct BankArgs {
     /// Side in pixels of what the encoder sees (a square of as many pixels): more finds smaller defects and takes longer
-    #[arg(long, value_name = "PIXELS", default_value_t = 320, conflicts_with = "template")]
+    #[arg(long, value_name = "PIXELS", default_value_t = RESOLUTION_PX, conflicts_with = "template")]
     pub(super) resolution: u32,
     /// Good parts have a texture that differs from part to part: ground, cast, woven or grown surfaces
     #[arg(long, conflicts_with = "template")]
@@ -84,6 +87,11 @@ impl BankArgs {
         let rotations = if self.rotations { Rotations::QuarterTurns } else { Rotations::AsEnrolled };
         let defects = if self.painted { Defects::Painted } else { Defects::Unseen };
         BankOptions { surface, rotations, defects, seed: self.seed }
+    }
+
+    /// Returns whether a flag says anything.
+    pub(super) fn says_anything(self) -> bool {
+        self.options() != BankOptions::default() || self.resolution != RESOLUTION_PX
     }
 }
 

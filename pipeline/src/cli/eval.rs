@@ -38,14 +38,15 @@ pub(super) struct EvalArgs {
     /// Folder of the data set
     #[arg(required_unless_present = "compare")]
     dataset: Option<PathBuf>,
-    /// How the data set is laid out [default with --head and --domain: folders]
-    #[arg(long, value_enum, required_unless_present_any = ["head", "domain", "head_only", "compare"])]
+    /// How the data set is laid out [default with --head and --domain: folders]; without any of these the trained eyes in the binary are measured
+    /// that know the class folders
+    #[arg(long, value_enum)]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
     #[arg(long, value_name = "DIR", required_unless_present = "compare")]
     output: Option<PathBuf>,
     /// Compare position by position with an aligned golden template; always so for deeppcb
-    #[arg(long)]
+    #[arg(long, requires = "layout")]
     template: bool,
     /// Measure the head in this folder, made by `loupe train`, on class folders or labelled boxes; of a data set with parts, on the test part
     #[arg(
@@ -63,7 +64,7 @@ pub(super) struct EvalArgs {
     )]
     domain: Option<String>,
     /// Let trained eyes name what is found: the file of a domain, or the folder of a head, that learned from labelled boxes
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["head", "domain"])]
+    #[arg(long, value_name = "NAME", requires = "layout", conflicts_with_all = ["head", "domain"])]
     eyes: Option<String>,
     /// With --domain: a folder of pictures that are not the domain's, with all folders in it, to measure whether it knows
     #[arg(long, value_name = "DIR", requires = "domain")]
@@ -87,7 +88,7 @@ pub(super) struct EvalArgs {
     )]
     compare: Option<Vec<PathBuf>>,
     /// Judge with an enrolled station, as it is, and learn nothing
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "shots"])]
+    #[arg(long, value_name = "NAME", requires = "layout", conflicts_with_all = ["template", "shots"])]
     station: Option<StationName>,
     /// Learn from this many golden images, drawn by seed; from all without it. With --head-only, from this many of each class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -98,7 +99,7 @@ pub(super) struct EvalArgs {
     #[command(flatten)]
     bank: BankArgs,
     /// Class folder that is good (layout folders)
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, value_name = "CLASS", requires = "layout")]
     good: Option<String>,
     /// Print metrics.json to standard output, and nothing else
     #[arg(long)]
@@ -143,6 +144,22 @@ impl EvalArgs {
             // What the test part holds is measured, as of class folders.
             Some(Layout::Mvtec | Layout::Folders) | None => ClassLayout::Folders,
         }
+    }
+
+    fn domain_order<'a>(&'a self, domain: &'a str, folders: Folders<'a>) -> domain::Order<'a> {
+        domain::Order {
+            domain,
+            dataset: folders.dataset,
+            layout: self.class_layout(),
+            strangers: self.strangers.as_deref(),
+            text: if self.no_text { Text::Plain } else { Text::Written },
+            output: folders.output,
+        }
+    }
+
+    /// Returns whether there are options of a bank, which would be enrolled first.
+    fn asks_for_bank(&self) -> bool {
+        self.shots.is_some() || self.bank.says_anything()
     }
 
     fn plan(&self, layout: Layout, folders: Folders<'_>) -> Plan {
@@ -197,20 +214,16 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
         return head::run(head, folders, args.class_layout(), args.print());
     }
     if let Some(domain) = &args.domain {
-        let order = domain::Order {
-            domain,
-            dataset: folders.dataset,
-            layout: args.class_layout(),
-            strangers: args.strangers.as_deref(),
-            text: if args.no_text { Text::Plain } else { Text::Written },
-            output: folders.output,
-        };
-        return domain::run(order, args.print());
+        return domain::run(args.domain_order(domain, folders), args.print());
     }
     if let (true, Some(shots)) = (args.head_only, args.shots) {
         return head::run_few_shot((shots, args.seeds()), folders, args.print());
     }
-    let layout = args.layout.context("the command line asks for a layout or a head")?;
+    let Some(layout) = args.layout else {
+        anyhow::ensure!(!args.asks_for_bank(), "the command line asks for a --layout of golden images to learn from");
+        let domain = domain::chosen(folders.dataset, args.print())?;
+        return domain::run(args.domain_order(domain, folders), args.print());
+    };
     let mut inspector = args.inspector(layout)?;
     let mut progress = Progress { bar: progress::bar(0, "judging images") };
     let metrics = evaluate(&args.plan(layout, folders), inspector.as_mut(), &mut progress);

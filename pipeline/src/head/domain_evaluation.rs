@@ -1,6 +1,7 @@
 //! Measures the trained eyes of a domain: their head, the language model that looks through them, and whether they know what is not
 //! theirs.
 
+mod choice;
 mod examinee;
 mod examiner;
 mod findings;
@@ -27,6 +28,7 @@ use crate::eval::{
     layout::{contents, pictures_below},
 };
 
+pub(crate) use choice::domain_for;
 use examinee::Asked;
 pub use examinee::{Examinee, TakenFor};
 use examiner::Examiner;

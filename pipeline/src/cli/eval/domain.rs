@@ -2,11 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
+use anyhow::anyhow;
 use models::{bundle::DEFAULT_BUNDLE, domain::Domain, ort_engine::SessionConfig};
 
 use super::{Outcome, Print, latency_line, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{ClassLayout, DomainEvaluation, DomainPlan, Examinee, MeasureRow, MeasureTable, evaluate_domain},
+    head::{
+        ClassLayout, DomainEvaluation, DomainPlan, Examinee, MeasureRow, MeasureTable, domain_for, evaluate_domain,
+    },
     kit::{Kit, Text},
     policy::Policy,
 };
@@ -21,6 +24,20 @@ pub(super) struct Order<'a> {
     pub(super) strangers: Option<&'a Path>,
     pub(super) text: Text,
     pub(super) output: &'a Path,
+}
+
+/// Returns the name of the domain in the binary that knows the class folders of `dataset`, and says so where standard output is read.
+///
+/// # Errors
+/// When none knows all of them.
+pub(super) fn chosen(dataset: &Path, print: Print) -> anyhow::Result<&'static str> {
+    let names: Vec<&str> = Domain::embedded().collect();
+    let name = domain_for(dataset, &names)
+        .map_err(|error| anyhow!("{error}; a gate is measured with --layout, other eyes with --head or --domain"))?;
+    if matches!(print, Print::Lines) {
+        print_line(&format!("measuring the trained eyes of {name}, which know these class folders"))?;
+    }
+    Ok(name)
 }
 
 /// Measures a domain and says what came of it.

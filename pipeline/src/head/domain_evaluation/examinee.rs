@@ -59,7 +59,7 @@ pub struct TakenFor {
 
 impl TakenFor {
     /// Returns the data set among those of the `labels` that has all `classes`; `None` where none has.
-    fn of(classes: &BTreeSet<&str>, labels: &[Label]) -> Option<Self> {
+    pub(super) fn of(classes: &BTreeSet<&str>, labels: &[Label]) -> Option<Self> {
         let tasks: BTreeSet<&str> = labels.iter().map(|label| label.task.as_str()).collect();
         let has = |task: &str, class: &str| labels.iter().any(|label| label.task == task && label.id == class);
         let mut fitting =
