@@ -120,6 +120,8 @@ otherwise a hash of the name decides (`data.py`). The test parts chose nothing.
 
 {picture(domain, eyes or see)}
 ## Test parts
+By the recipe, in PyTorch. `loupe eval` scales the same pictures by itself and may name one or two of them otherwise (docs/accuracy.md).
+
 {tables(head, see)}
 
 {rest}## Limits
