@@ -6,6 +6,7 @@
 
 mod embedded;
 mod file;
+mod find;
 mod kinds;
 mod learning;
 mod novelty;
@@ -14,7 +15,7 @@ mod quantize;
 mod retina;
 mod speech;
 
-use std::{borrow::Cow, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ use crate::{
     product::Matrix,
 };
 
+use find::{bytes_of, read};
 pub use kinds::Kind;
 use kinds::Kinds;
 pub use learning::Lessons;
@@ -273,30 +275,6 @@ impl Domain {
     pub fn kind(&self, description: &[f32]) -> Option<Kind> {
         self.kinds.as_ref()?.of(description)
     }
-}
-
-/// Returns the file of the domain of that name, see [`Domain::find`].
-fn bytes_of(name: &str) -> Result<Cow<'static, [u8]>, ModelError> {
-    if let Some(bytes) = embedded::bytes(name) {
-        return Ok(bytes.into());
-    }
-    let path = Path::new(name);
-    if !path.exists() {
-        let known: Vec<&str> = Domain::embedded().collect();
-        return Err(ModelError::mismatch("domain", format!("{} or a file", known.join(", ")), format!("{name:?}")));
-    }
-    if !path.is_dir() {
-        return Ok(read(path)?.into());
-    }
-    let file = path.join(DOMAIN_FILE);
-    if !file.is_file() {
-        return Err(ModelError::malformed(path, format!("a domain, the file {DOMAIN_FILE}, in this folder"), "none"));
-    }
-    Ok(read(&file)?.into())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

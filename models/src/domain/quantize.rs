@@ -16,8 +16,9 @@ use crate::{
 };
 
 use super::{
-    Domain, Precision, Retina, bytes_of,
+    Domain, Precision, Retina,
     file::{self, Header},
+    find::bytes_of,
     retina::{self, CONNECTOR_PREFIX, EYES},
 };
 

@@ -38,8 +38,8 @@ pub(super) struct EvalArgs {
     /// Folder of the data set
     #[arg(required_unless_present = "compare")]
     dataset: Option<PathBuf>,
-    /// How the data set is laid out [default with --head and --domain: folders]; without any of these the trained eyes in the binary are measured
-    /// that know the class folders
+    /// How the data set is laid out [default with --head and --domain: folders]. Without all three, of `crops` and `factory` those eyes are
+    /// measured that know the class folders
     #[arg(long, value_enum)]
     layout: Option<Layout>,
     /// Folder to write to; made if missing
@@ -55,8 +55,8 @@ pub(super) struct EvalArgs {
         conflicts_with_all = ["template", "station", "shots", "good", "resolution", "varied", "rotations", "painted", "seed"]
     )]
     head: Option<PathBuf>,
-    /// Measure the trained eyes of a domain (`crops`, `factory`, or the file of another), head and language model, on class folders
-    /// or labelled boxes that it knows
+    /// Measure the trained eyes of a domain (`crops`, `factory`, or the file or folder of another), head and language model, on class
+    /// folders or labelled boxes that it knows
     #[arg(
         long,
         value_name = "NAME",
