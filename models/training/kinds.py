@@ -167,7 +167,7 @@ def section(table):
     return "\n".join([
         HEADING, "A second head, by `kinds.py`, tells what a picture shows that the domain does not know. It learned from train parts alone: leaves and cotton, whose",
         "licences are those of `crops`; NEU steel (free for research), magnetic tiles (use welcomed, cite Huang et al. 2020), BSData ball screws (CC BY-SA",
-        f"4.0), DeepPCB boards (MIT file, research use); the others are drawn. Shares said of each set by a head that never saw it; unsure is below {SURE_FROM}:", "",
+        f"4.0), DeepPCB boards (MIT file, research use); the others are drawn. Shares said of each set by a head that never saw it, of poor pictures none of these poor ones; unsure is below {SURE_FROM}:", "",
         f"| set | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|", *rows, ""])
 
 

@@ -196,12 +196,12 @@ fn lines(store: &Store, rows: &[ReportRow], cards: &[Card]) -> Result<Vec<Line>,
     rows.iter().take(MAX_LINES).map(line).collect()
 }
 
-/// Returns what each station compares with, and the models that took part, as the first report of each verdict says.
+/// Returns what each station compares with, and the models that took part, as the first report of each verdict with and without a score says.
 fn standards(store: &Store, rows: &[ReportRow]) -> Result<(Vec<Standard>, Vec<ModelUse>), RecordError> {
     let mut kinds = BTreeSet::new();
     let mut standards: Vec<Standard> = Vec::new();
     let mut models = Vec::new();
-    for row in rows.iter().filter(|row| kinds.insert((row.station.as_str(), row.verdict))) {
+    for row in rows.iter().filter(|row| kinds.insert((row.station.as_str(), row.verdict, row.ratio.is_some()))) {
         let report = store.report(&row.report_id)?;
         for model in &report.models {
             if !models.contains(model) {

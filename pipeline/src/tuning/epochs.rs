@@ -174,8 +174,11 @@ impl Run {
     }
 }
 
-/// Returns the first lines in which two fingerprints differ.
+/// Returns the first lines in which two fingerprints differ; all of both where they have not as many, as of another program.
 fn difference<'a>(expected: &'a str, found: &'a str) -> Option<(&'a str, &'a str)> {
+    if expected.lines().count() != found.lines().count() {
+        return Some(("these pictures and options", "a run by another version of Loupe"));
+    }
     let pairs = expected.lines().zip(found.lines());
     let different = pairs.into_iter().find(|(expected, found)| expected != found);
     different.or_else(|| (expected != found).then_some((expected, found)))
@@ -194,6 +197,14 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_another_version_is_called_so() {
+        assert_eq!(difference("epochs 3\npatience 2", "epochs 3\npatience 2"), None);
+        assert_eq!(difference("epochs 3\npatience 2", "epochs 4\npatience 2"), Some(("epochs 3", "epochs 4")));
+        let (expected, found) = difference("epochs 3\npatience 2", "3fa9c1").unwrap();
+        assert_eq!((expected, found), ("these pictures and options", "a run by another version of Loupe"));
+    }
 
     #[test]
     fn the_best_epoch_is_the_first_with_the_least_loss() {

@@ -96,8 +96,9 @@ fn thumbnail(frame: &Frame) -> (RgbImage, f32) {
 
 /// Heat as a red veil, denser where it is hotter. `None` when the map is malformed.
 fn tint(picture: &mut RgbImage, heat: &HeatMap) -> Option<Veil> {
+    // Before it is resized, which lowers peaks: the gate has judged by these.
+    let veil = Veil::of(heat);
     let heat = heat.resized(Size::new(picture.width(), picture.height()))?;
-    let veil = Veil::of(&heat);
     for (pixel, &value) in picture.pixels_mut().zip(&heat.values) {
         let weight = veil.density(value);
         for (channel, target) in pixel.0.iter_mut().zip([255.0, 60.0, 30.0]) {

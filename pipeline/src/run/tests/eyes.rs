@@ -4,7 +4,7 @@ use models::Scope;
 
 use super::*;
 use crate::{
-    report::{Diagnosis, ModelUse},
+    report::{Diagnosis, ModelUse, Shown},
     stage::{Describe, Diagnose, Seen, Suspect, Words},
 };
 
@@ -191,6 +191,18 @@ fn a_diagnosis_that_does_not_stand_names_no_region() {
     let reports = reports(station((false, true), |_| Ok(diagnosis("scratch", 0.001))));
     assert_eq!(reports[1].defects[0].code, "unknown_anomaly");
     assert!(reports[1].reason.contains("looks like nothing that test has learned"), "{}", reports[1].reason);
+}
+
+#[test]
+fn what_is_shown_instead_is_said_of_strangers_alone() {
+    let shows = |shows, familiarity| {
+        let eyes = move |_| Ok(Diagnosis { shows, ..diagnosis("good", familiarity) });
+        let report = serde_json::to_value(&reports(station((true, false), eyes))[0]).unwrap();
+        report["diagnosis"]["shows"].clone()
+    };
+    assert_eq!(shows(Some(Shown::PoorPicture), 0.01), "poor_picture");
+    assert_eq!(shows(None, 0.01), "unknown");
+    assert_eq!(shows(Some(Shown::Plant), 0.5), serde_json::Value::Null);
 }
 
 #[test]
