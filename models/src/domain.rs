@@ -188,6 +188,11 @@ impl Domain {
         file::parse(bytes).map_err(|(expected, found)| ModelError::malformed(path, expected, found))
     }
 
+    /// Returns whether `path` is a folder that holds a domain, in [`DOMAIN_FILE`].
+    pub fn is_in(path: &Path) -> bool {
+        path.join(DOMAIN_FILE).is_file()
+    }
+
     /// Returns its name, for example `crops`.
     pub fn name(&self) -> &str {
         &self.name

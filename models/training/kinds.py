@@ -43,8 +43,7 @@ def input_size(size):
 
 
 def opened(path):
-    picture = Image.open(path).convert("RGB")
-    return picture.resize(input_size(picture.size), Image.Resampling.BICUBIC)
+    return Image.fromarray(data.shrunk(path, input_size(Image.open(path).size)))
 
 
 def known(task, arguments, random):

@@ -64,8 +64,8 @@ pub fn findings(marked: Marked<'_>, catalogue: Option<&dyn Catalogue>) -> Findin
     let mut findings = Findings::default();
     let mut worst = 0;
     for region in marked.regions {
-        let by_gate = region.code.clone().map(|code| (code, region.probability));
-        let name = by_gate.or_else(|| marked.name.map(|name| (name.code_or_finding(), Some(name.probability))));
+        let own = region.code.clone().map(|code| (code, region.probability));
+        let name = own.or_else(|| marked.name.map(|name| (name.code_or_finding(), Some(name.probability))));
         let name = name.unwrap_or_else(|| (UNKNOWN_ANOMALY.to_owned(), None));
         let known = known(&name.0, region.rect, catalogue);
         let rank = rank(known.severity);

@@ -1,4 +1,4 @@
-//! JSON Lines: one report a line, whole lines only.
+//! JSON Lines: whole lines only.
 
 use std::{
     fs::File,
@@ -6,7 +6,22 @@ use std::{
     path::Path,
 };
 
-use crate::{record_error::RecordError, report::Report};
+use serde::Serialize;
+
+use crate::{evidence::replace, record_error::RecordError, report::Report};
+
+/// Writes a file of one line for each of `items`, all of them or nothing.
+///
+/// # Errors
+/// When an item is no JSON or the file cannot be written.
+pub(crate) fn write(path: &Path, items: impl IntoIterator<Item = impl Serialize>) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for item in items {
+        serde_json::to_writer(&mut lines, &item)?;
+        lines.push(b'\n');
+    }
+    replace(path, &lines)
+}
 
 /// Whether anybody still reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

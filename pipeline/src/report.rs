@@ -235,6 +235,19 @@ pub struct ModelUse {
     pub precision: String,
 }
 
+impl ModelUse {
+    /// Returns every one of `models` once, in their order: gate, eyes and reports share them.
+    pub(crate) fn each_once<'a>(models: impl IntoIterator<Item = &'a Self>) -> Vec<Self> {
+        let mut once: Vec<Self> = Vec::new();
+        for model in models {
+            if !once.contains(model) {
+                once.push(model.clone());
+            }
+        }
+        once
+    }
+}
+
 /// One file that proves the verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {

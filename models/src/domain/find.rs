@@ -17,11 +17,10 @@ pub(super) fn bytes_of(name: &str) -> Result<Cow<'static, [u8]>, ModelError> {
     if !path.is_dir() {
         return Ok(read(path)?.into());
     }
-    let file = path.join(DOMAIN_FILE);
-    if !file.is_file() {
+    if !Domain::is_in(path) {
         return Err(ModelError::malformed(path, format!("a domain, the file {DOMAIN_FILE}, in this folder"), "none"));
     }
-    Ok(read(&file)?.into())
+    Ok(read(&path.join(DOMAIN_FILE))?.into())
 }
 
 /// Returns the file at `path`.

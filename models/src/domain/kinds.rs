@@ -1,6 +1,4 @@
 use safetensors::SafeTensors;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     encoder::DESCRIPTION_DIM,
@@ -17,8 +15,7 @@ const BIAS: &str = "kinds.bias";
 const SURE_FROM: f64 = 0.8;
 
 /// What a picture shows at all: of one that a domain does not know, this can still be said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A plant, or a piece of one.
     Plant,

@@ -6,7 +6,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
-use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, domain::DOMAIN_FILE, ort_engine::SessionConfig};
+use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, domain::Domain, ort_engine::SessionConfig};
 
 use super::{Outcome, enroll::BankArgs, print_json, print_line, progress, warn_of_left_out};
 use crate::{
@@ -177,7 +177,7 @@ impl EvalArgs {
     fn inspector(&self, layout: Layout) -> anyhow::Result<Box<dyn Inspector>> {
         let Some(name) = &self.eyes else { return self.unnamed_inspector(layout) };
         let source = match Path::new(name) {
-            folder if folder.is_dir() && !folder.join(DOMAIN_FILE).is_file() => {
+            folder if folder.is_dir() && !Domain::is_in(folder) => {
                 EyesSource::Head { folder: folder.to_owned(), good_classes: good_classes() }
             }
             _ => EyesSource::Domain(name.clone()),

@@ -4,7 +4,7 @@ use models::Region;
 use serde::Serialize;
 
 use super::{Dataset, EvalError, Judged, Metrics, Plan, Round, Sample, coco, metrics::Truth, page};
-use crate::{csv, evidence::replace};
+use crate::{csv, evidence::replace, jsonl};
 
 /// Every verdict, one JSON line each, in the output folder.
 pub(crate) const PREDICTIONS: &str = "predictions.jsonl";
@@ -117,10 +117,12 @@ pub(super) fn prepare(folder: &Path) -> Result<(), EvalError> {
 /// Writes every file that [`Plan::output`] names.
 pub(super) fn write(plan: &Plan, dataset: &Dataset, rounds: &[Round], metrics: &Metrics) -> Result<(), EvalError> {
     let folder = &plan.output;
-    write_predictions(&folder.join(PREDICTIONS), dataset, rounds)?;
-    let table = folder.join(TABLE);
-    csv::write(&table, &COLUMNS.map(str::to_owned), rows(dataset, rounds))
-        .map_err(|source| EvalError::Io { path: table, source })?;
+    let lines = verdicts(dataset, rounds).map(|(seed, sample, judged)| line(seed, sample, judged));
+    let path = folder.join(PREDICTIONS);
+    jsonl::write(&path, lines).map_err(|source| EvalError::Io { path, source })?;
+    let rows = verdicts(dataset, rounds).map(|(seed, sample, judged)| row(seed, sample, judged));
+    let path = folder.join(TABLE);
+    csv::write(&path, &COLUMNS.map(str::to_owned), rows).map_err(|source| EvalError::Io { path, source })?;
     if dataset.has_boxes() {
         let root = if plan.dataset.is_file() { plan.dataset.parent().unwrap_or(&plan.dataset) } else { &plan.dataset };
         coco::write(folder, root, dataset, &rounds[0])?;
@@ -132,9 +134,13 @@ pub(super) fn write(plan: &Plan, dataset: &Dataset, rounds: &[Round], metrics: &
     write_text(&path, &text.map_err(|source| EvalError::Io { path: path.clone(), source: source.into() })?)
 }
 
-fn rows(dataset: &Dataset, rounds: &[Round]) -> impl Iterator<Item = Vec<String>> {
+/// Returns every verdict with its seed and sample.
+fn verdicts<'a>(
+    dataset: &'a Dataset,
+    rounds: &'a [Round],
+) -> impl Iterator<Item = (u64, &'a Sample, &'a Result<Judged, String>)> {
     rounds.iter().flat_map(|round| {
-        dataset.samples.iter().zip(&round.judged).map(|(sample, judged)| row(round.seed, sample, judged))
+        dataset.samples.iter().zip(&round.judged).map(|(sample, judged)| (round.seed, sample, judged))
     })
 }
 
@@ -157,22 +163,9 @@ fn row(seed: u64, sample: &Sample, judged: &Result<Judged, String>) -> Vec<Strin
     row
 }
 
-fn write_text(path: &Path, text: &str) -> Result<(), EvalError> {
+/// Writes a text with a line feed at its end, whole or not at all.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), EvalError> {
     replace(path, format!("{text}\n").as_bytes()).map_err(|source| EvalError::Io { path: path.to_owned(), source })
-}
-
-fn write_predictions(path: &Path, dataset: &Dataset, rounds: &[Round]) -> Result<(), EvalError> {
-    let write = || {
-        let mut lines = Vec::new();
-        for round in rounds {
-            for (sample, judged) in dataset.samples.iter().zip(&round.judged) {
-                serde_json::to_writer(&mut lines, &line(round.seed, sample, judged))?;
-                lines.push(b'\n');
-            }
-        }
-        replace(path, &lines)
-    };
-    write().map_err(|source| EvalError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

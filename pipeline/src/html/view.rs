@@ -203,16 +203,12 @@ fn standards(store: &Store, rows: &[ReportRow]) -> Result<(Vec<Standard>, Vec<Mo
     let mut models = Vec::new();
     for row in rows.iter().filter(|row| kinds.insert((row.station.as_str(), row.verdict, row.ratio.is_some()))) {
         let report = store.report(&row.report_id)?;
-        for model in &report.models {
-            if !models.contains(model) {
-                models.push(model.clone());
-            }
-        }
+        models.extend_from_slice(&report.models);
         if standards.iter().all(|known| known.station != report.station) {
             standards.extend(standard(report));
         }
     }
-    Ok((standards, models))
+    Ok((standards, ModelUse::each_once(&models)))
 }
 
 fn standard(report: Report) -> Option<Standard> {

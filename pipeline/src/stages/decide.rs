@@ -131,17 +131,10 @@ fn reported(diagnosis: &Diagnosis, policy: &Policy) -> Diagnosis {
     Diagnosis { shows: is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown)), ..diagnosis.clone() }
 }
 
-/// Returns every model once, although gate and eyes may share an encoder.
 fn models(inspection: &Inspection) -> Vec<ModelUse> {
     let StationInfo { calibration, eyes, .. } = inspection.captured.station.as_ref();
     let gate = calibration.iter().flat_map(|calibration| &calibration.models);
-    let mut models: Vec<ModelUse> = Vec::new();
-    for model in gate.chain(eyes).chain(&inspection.author) {
-        if !models.contains(model) {
-            models.push(model.clone());
-        }
-    }
-    models
+    ModelUse::each_once(gate.chain(eyes).chain(&inspection.author))
 }
 
 fn source(inspection: &Inspection) -> Source {

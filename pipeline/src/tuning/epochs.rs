@@ -174,7 +174,7 @@ impl Run {
     }
 }
 
-/// Returns the first lines in which two fingerprints differ; all of both where they have not as many, as of another program.
+/// Returns the first lines in which two fingerprints differ. Of other facts, as another version writes them, none can be compared.
 fn difference<'a>(expected: &'a str, found: &'a str) -> Option<(&'a str, &'a str)> {
     if expected.lines().count() != found.lines().count() {
         return Some(("these pictures and options", "a run by another version of Loupe"));

@@ -16,7 +16,7 @@ use models::{
     bundle::{Bundle, DEFAULT_BUNDLE},
     cache::Cache,
     decoder::{DecoderOptions, Storage},
-    domain::{DOMAIN_FILE, Domain},
+    domain::Domain,
     generate::GenerateOptions,
     ort_engine::{OrtEngine, Provider},
     smolvlm::{
@@ -109,7 +109,7 @@ impl QuantizeArgs {
         // As they stand: `crops/` is a folder.
         let is_known = Domain::embedded().any(|name| self.model.as_os_str() == name);
         let model = self.model.display();
-        if !is_known && self.model.is_dir() && !self.model.join(DOMAIN_FILE).is_file() {
+        if !is_known && self.model.is_dir() && !Domain::is_in(&self.model) {
             return self.run_language_model();
         }
         let known: Vec<&str> = Domain::embedded().collect();

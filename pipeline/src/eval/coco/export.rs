@@ -4,10 +4,7 @@ use cameras::Rect;
 use serde::Serialize;
 
 use super::{Annotation, Category, Detection, Image, Info, Labels};
-use crate::{
-    eval::{Dataset, EvalError, Judged, Round, Sample},
-    evidence::replace,
-};
+use crate::eval::{Dataset, EvalError, Judged, Round, Sample, output::write_text};
 
 const GROUND_TRUTH: &str = "coco_ground_truth.json";
 const DETECTIONS: &str = "coco_detections.json";
@@ -22,9 +19,9 @@ pub(in crate::eval) fn write(folder: &Path, root: &Path, dataset: &Dataset, roun
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
-    let failed = |source| EvalError::Io { path: path.to_owned(), source };
-    let text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
-    replace(path, format!("{text}\n").as_bytes()).map_err(failed)
+    let text =
+        serde_json::to_string(value).map_err(|error| EvalError::Io { path: path.to_owned(), source: error.into() })?;
+    write_text(path, &text)
 }
 
 /// Judged images and categories with the numbers that the labels gave them, else with new ones.

@@ -6,8 +6,8 @@ use super::{Beside, Prediction};
 use crate::{
     csv,
     eval::output::{PREDICTIONS, TABLE},
-    evidence::replace,
     head::{HeadError, charts::rendered, output::write_texts, page::Page},
+    jsonl,
 };
 
 /// Columns of the table before those of the labels.
@@ -23,7 +23,8 @@ pub(in crate::head) fn write(
     page: &Page<'_>,
     (labels, predictions): (&[String], &[&Prediction]),
 ) -> Result<(), HeadError> {
-    write_predictions(&output.join(PREDICTIONS), predictions)?;
+    let lines = output.join(PREDICTIONS);
+    jsonl::write(&lines, predictions).map_err(HeadError::io(&lines))?;
     let table = output.join(TABLE);
     let has_beside = predictions.iter().any(|one| one.beside.is_some());
     let beside = if has_beside { &BESIDE[..] } else { &[] };
@@ -33,18 +34,6 @@ pub(in crate::head) fn write(
     let path = output.join("metrics.json");
     let text = serde_json::to_string_pretty(summary).map_err(|error| HeadError::io(&path)(error.into()))?;
     write_texts(output, [("report.html", rendered("report.html", page)?), ("metrics.json", text)])
-}
-
-fn write_predictions(path: &Path, predictions: &[&Prediction]) -> Result<(), HeadError> {
-    let write = || {
-        let mut lines = Vec::new();
-        for prediction in predictions {
-            serde_json::to_writer(&mut lines, prediction)?;
-            lines.push(b'\n');
-        }
-        replace(path, &lines)
-    };
-    write().map_err(HeadError::io(path))
 }
 
 fn row(prediction: &Prediction) -> Vec<String> {
