@@ -10,13 +10,14 @@ use std::{
 
 use cameras::Frame;
 use models::{
-    Eyes, Scope, Sight,
+    Eyes, LeafReading, Scope, Sight,
     domain::{Domain, Label, Opinion, Told},
 };
 
 use crate::{
     eval::GOOD_NAMES,
-    report::{Alternative, Diagnosis, ModelUse, Shown},
+    knowledge::Crops,
+    report::{Alternative, Diagnosis, Extent, ModelUse, Shown},
     stage::{Diagnose, Seen, StageError},
 };
 
@@ -69,12 +70,14 @@ pub struct DomainEyes {
     domain: Arc<Domain>,
     eyes: Eyes,
     shared: Vec<ModelUse>,
+    crops: Arc<Crops>,
 }
 
 impl DomainEyes {
-    /// Returns the eyes of `domain`, see [`Domain::eyes`]; `shared` are the models that they need beside the domain's own file.
-    pub const fn new(domain: Arc<Domain>, eyes: Eyes, shared: Vec<ModelUse>) -> Self {
-        Self { domain, eyes, shared }
+    /// Returns the eyes of `domain`, see [`Domain::eyes`]; `shared` are the models that they need beside the domain's own file, `crops` tells
+    /// how bad it is what they name.
+    pub const fn new(domain: Arc<Domain>, eyes: Eyes, shared: Vec<ModelUse>, crops: Arc<Crops>) -> Self {
+        Self { domain, eyes, shared, crops }
     }
 }
 
@@ -90,13 +93,21 @@ impl DomainEyes {
         self.shared.iter().cloned().chain([head]).collect()
     }
 
+    /// Returns how much of the leaf in a frame is affected, where its colour tells.
+    fn extent(&self, diagnosis: &Diagnosis, frame: &Frame) -> Option<Extent> {
+        self.crops.entry(diagnosis.code.as_deref()?).filter(|crop| crop.is_seen_by_colour)?;
+        let LeafReading { discoloured_share, .. } = LeafReading::of(frame)?;
+        Some(Extent { discoloured_share, severity: self.crops.severity(discoloured_share) })
+    }
+
     /// Returns how well the domain knows a frame, and what is seen.
     fn look(&mut self, frame: &Frame) -> Result<(Acquaintance, Seen), StageError> {
         let sight = self.eyes.see(frame)?;
         let opinion = self.domain.judge(&sight.description)?;
         let told = opinion.told(self.domain.labels());
         let shows = self.domain.kind(&sight.description).map(Shown::from);
-        let diagnosis = Diagnosis { shows, ..diagnosis(&self.domain, &opinion, &told) };
+        let diagnosis = diagnosis(&self.domain, &opinion, &told);
+        let diagnosis = Diagnosis { shows, extent: self.extent(&diagnosis, frame), ..diagnosis };
         let place = if diagnosis.is_good { None } else { self.domain.place(&sight, told[0].label) };
         let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
         let Opinion { familiarity, strangeness, .. } = opinion;
@@ -234,6 +245,7 @@ fn diagnosis(domain: &Domain, opinion: &Opinion, told: &[Told]) -> Diagnosis {
         alternatives: likeliest(others.collect()),
         familiarity: Some(opinion.familiarity),
         shows: None,
+        extent: None,
         language_model: None,
     }
 }

@@ -187,6 +187,7 @@ mod tests {
             alternatives: Vec::new(),
             familiarity: None,
             shows: None,
+            extent: None,
             language_model: None,
         }
     }

@@ -147,7 +147,7 @@ impl Kit {
     fn open_domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
         let domain = Arc::new(Domain::find(name)?);
         let (eyes, shared) = (self.domain_eyes(&domain)?, self.models_of_eyes(&domain)?);
-        Ok(DomainEyes::new(domain, eyes, shared))
+        Ok(DomainEyes::new(domain, eyes, shared, Arc::new(Crops::embedded()?)))
     }
 
     /// Returns the models that a domain works with beside its own file, the language model that looks through it included.

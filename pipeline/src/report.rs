@@ -13,7 +13,7 @@ mod diagnosis;
 
 pub use defect::{Defect, FoundBy, Severity};
 pub use description::Description;
-pub use diagnosis::{Alternative, Diagnosis, Shown};
+pub use diagnosis::{Alternative, Diagnosis, Extent, LeafSeverity, Shown};
 
 /// The version that every report carries in its field `schema`.
 pub const SCHEMA: &str = "loupe.report/1";

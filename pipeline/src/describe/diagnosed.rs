@@ -120,6 +120,10 @@ fn summary(&Diagnosed { diagnosis, zone, .. }: &Diagnosed<'_>, looked: Option<&L
     };
     let mut sentences =
         vec![format!("Looks like {} (probability {:.2}){place}.", diagnosis.name(), diagnosis.probability)];
+    if let Some(extent) = diagnosis.extent.filter(|_| !is_contradicted) {
+        let (share, severity) = (extent.share(), extent.severity.name());
+        sentences.push(format!("Discoloured: {share} of the leaf, {severity} by this leaf alone."));
+    }
     if let [Alternative { name, probability }, ..] = diagnosis.alternatives.as_slice() {
         sentences.push(format!("Next likely: {name} ({probability:.2})."));
     }
@@ -136,6 +140,7 @@ fn summary(&Diagnosed { diagnosis, zone, .. }: &Diagnosed<'_>, looked: Option<&L
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Extent, LeafSeverity};
 
     fn diagnosis(code: Option<&str>, finding: &str) -> Diagnosis {
         Diagnosis {
@@ -148,6 +153,7 @@ mod tests {
             alternatives: vec![Alternative { name: "tomato leaf: target spot".to_owned(), probability: 0.05 }],
             familiarity: None,
             shows: None,
+            extent: None,
             language_model: None,
         }
     }
@@ -196,6 +202,17 @@ mod tests {
         let contradicted = looked("potato leaf: healthy");
         let summary = described_at(Some("centre"), &blight, Some(&contradicted)).summary;
         assert!(!summary.contains("most of all"), "{summary}");
+    }
+
+    #[test]
+    fn how_much_of_the_leaf_is_affected_is_said_where_the_name_stands() {
+        let extent = Some(Extent { discoloured_share: 0.178, severity: LeafSeverity::Medium });
+        let blight = Diagnosis { extent, ..diagnosis(Some("tomato_early_blight"), "early blight") };
+        let expected = "(probability 0.91). Discoloured: about 18 % of the leaf, medium by this leaf alone. Next";
+        let summary = described(&blight, None).summary;
+        assert!(summary.contains(expected), "{summary}");
+        let contradicted = described(&blight, Some(&looked("potato leaf: healthy"))).summary;
+        assert!(!contradicted.contains("Discoloured"), "{contradicted}");
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Diagnose for OwnHead {
             alternatives: likeliest(others.collect()),
             familiarity: None,
             shows: None,
+            extent: None,
             language_model: None,
         };
         Ok(Seen { diagnosis, judges: self.judges(), glimpse: None, place: None, region: None })

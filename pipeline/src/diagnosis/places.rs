@@ -80,6 +80,7 @@ mod tests {
                 alternatives: Vec::new(),
                 familiarity: None,
                 shows: None,
+                extent: None,
                 language_model: None,
             };
             Ok(Seen { diagnosis, judges: false, glimpse: None, place: None, region: None })

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::KnowledgeError;
+use crate::report::LeafSeverity;
 
 const CROPS: &str = include_str!("../../../configs/knowledge/crops.yaml");
 
@@ -10,9 +11,23 @@ const CROPS: &str = include_str!("../../../configs/knowledge/crops.yaml");
 const NONE: &str = "n/a";
 
 /// Every state of a leaf that reports can give advice on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Crops {
+    meta: Meta,
     entries: Vec<Crop>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Meta {
+    leaf_share_from: LeafShares,
+}
+
+/// The share of a leaf from which on what affects it is as bad as that.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LeafShares {
+    medium: f64,
+    high: f64,
 }
 
 /// One state of the leaves of one crop: healthy, or with one disease or pest.
@@ -26,6 +41,9 @@ pub struct Crop {
     pub symptoms: Vec<String>,
     /// Cues by how bad it is.
     pub severity: Severity,
+    /// Whether the share of a leaf that lost its green tells how bad it is: of what makes spots, and not of what mottles, stunts or curls.
+    #[serde(default)]
+    pub is_seen_by_colour: bool,
     /// When somebody who knows has to see it.
     pub when_to_escalate: Vec<String>,
     /// What favours it; nothing for healthy leaves.
@@ -67,6 +85,18 @@ impl Crops {
         serde_saphyr::from_str(CROPS).map_err(|source| KnowledgeError::Malformed { source: Box::new(source) })
     }
 
+    /// Returns how bad it is that this share of a leaf, in 0..=1, is affected.
+    pub const fn severity(&self, leaf_share: f64) -> LeafSeverity {
+        let LeafShares { medium, high } = self.meta.leaf_share_from;
+        if leaf_share >= high {
+            LeafSeverity::High
+        } else if leaf_share >= medium {
+            LeafSeverity::Medium
+        } else {
+            LeafSeverity::Low
+        }
+    }
+
     /// Returns the entry `id`.
     pub fn entry(&self, id: &str) -> Option<&Crop> {
         self.entries.iter().find(|entry| entry.id == id)
@@ -95,6 +125,20 @@ mod tests {
         assert!(blight.how_bad()[0].starts_with("low: "), "{blight:?}");
         assert!(crops.entry("tomato_healthy").unwrap().how_bad().is_empty());
         assert_eq!(crops.entry("tomato_gremlin"), None);
+    }
+
+    #[test]
+    fn the_share_of_a_leaf_tells_how_bad_spots_are() {
+        let crops = Crops::embedded().unwrap();
+        let cases = [(0.0, LeafSeverity::Low), (0.0999, LeafSeverity::Low), (0.1, LeafSeverity::Medium)];
+        for (share, expected) in cases.into_iter().chain([(0.29, LeafSeverity::Medium), (1.0, LeafSeverity::High)]) {
+            assert_eq!(crops.severity(share), expected, "{share}");
+        }
+        let is_seen = |id| crops.entry(id).unwrap().is_seen_by_colour;
+        assert!(is_seen("tomato_late_blight") && is_seen("coffee_leaf_miner"));
+        for other in ["tomato_healthy", "tomato_mosaic_virus", "tomato_leaf_mold", "cotton_diseased"] {
+            assert!(!is_seen(other), "{other}");
+        }
     }
 
     #[test]

@@ -84,6 +84,7 @@ mod tests {
             alternatives: vec![Alternative { name: "oak leaf: rust".to_owned(), probability: 0.2 }],
             familiarity: Some(0.5),
             shows: None,
+            extent: None,
             language_model: None,
         }
     }

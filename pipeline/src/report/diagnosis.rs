@@ -26,6 +26,10 @@ pub struct Diagnosis {
     /// least unlike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<Shown>,
+    /// How much of the leaf is affected; absent where that cannot be measured: of healthy ones, strangers, parts, diseases that do not discolour,
+    /// and leaves that do not lie on plain ground.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<Extent>,
     /// What the language model named when it looked at the picture; absent where it was not asked.
     pub language_model: Option<String>,
 }
@@ -53,6 +57,46 @@ impl From<Kind> for Shown {
             Kind::Part => Self::Part,
             Kind::PoorPicture => Self::PoorPicture,
             Kind::Other => Self::Other,
+        }
+    }
+}
+
+/// How much of a leaf is affected, by its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Extent {
+    /// Share of the leaf that is yellow, brown, grey or black, in 0..=1.
+    pub discoloured_share: f64,
+    /// How bad that is by this leaf alone: the knowledge base's working limits, not a standard.
+    pub severity: LeafSeverity,
+}
+
+/// How bad the disease of a leaf is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeafSeverity {
+    /// Watch it.
+    Low,
+    /// Act in the next days.
+    Medium,
+    /// The crop is at risk.
+    High,
+}
+
+impl Extent {
+    /// Returns the discoloured share in words, for example `about 18 %`.
+    pub fn share(self) -> String {
+        let percent = 100.0 * self.discoloured_share;
+        if percent < 1.0 { "less than 1 %".to_owned() } else { format!("about {percent:.0} %") }
+    }
+}
+
+impl LeafSeverity {
+    /// Returns its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
         }
     }
 }

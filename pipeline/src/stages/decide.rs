@@ -125,10 +125,11 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
     }
 }
 
-/// What a picture shows instead is said of one that the eyes do not know, and of no other.
+/// What a picture shows instead is said of one that the eyes do not know, and of no other, how bad it is of one that they know.
 fn reported(diagnosis: &Diagnosis, policy: &Policy) -> Diagnosis {
     let is_stranger = diagnosis.is_stranger(policy.familiar_from);
-    Diagnosis { shows: is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown)), ..diagnosis.clone() }
+    let shows = is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown));
+    Diagnosis { shows, extent: diagnosis.extent.filter(|_| !is_stranger), ..diagnosis.clone() }
 }
 
 fn models(inspection: &Inspection) -> Vec<ModelUse> {

@@ -1,10 +1,11 @@
 //! Stations with trained eyes.
 
 use models::Scope;
+use serde_json::json;
 
 use super::*;
 use crate::{
-    report::{Diagnosis, ModelUse, Shown},
+    report::{Diagnosis, Extent, LeafSeverity, ModelUse, Shown},
     stage::{Describe, Diagnose, Seen, Suspect, Words},
 };
 
@@ -60,6 +61,7 @@ fn diagnosis(finding: &str, familiarity: f64) -> Diagnosis {
         alternatives: Vec::new(),
         familiarity: Some(familiarity),
         shows: None,
+        extent: None,
         language_model: None,
     }
 }
@@ -194,15 +196,17 @@ fn a_diagnosis_that_does_not_stand_names_no_region() {
 }
 
 #[test]
-fn what_is_shown_instead_is_said_of_strangers_alone() {
-    let shows = |shows, familiarity| {
-        let eyes = move |_| Ok(Diagnosis { shows, ..diagnosis("good", familiarity) });
+fn what_is_shown_instead_is_said_of_strangers_alone_and_how_bad_it_is_of_the_others() {
+    let extent = Some(Extent { discoloured_share: 0.2, severity: LeafSeverity::Medium });
+    let said = |shows, familiarity| {
+        let eyes = move |_| Ok(Diagnosis { shows, extent, ..diagnosis("good", familiarity) });
         let report = serde_json::to_value(&reports(station((true, false), eyes))[0]).unwrap();
-        report["diagnosis"]["shows"].clone()
+        ["shows", "extent"].map(|key| report["diagnosis"][key].clone())
     };
-    assert_eq!(shows(Some(Shown::PoorPicture), 0.01), "poor_picture");
-    assert_eq!(shows(None, 0.01), "unknown");
-    assert_eq!(shows(Some(Shown::Plant), 0.5), serde_json::Value::Null);
+    assert_eq!(said(Some(Shown::PoorPicture), 0.01), [json!("poor_picture"), json!(null)]);
+    assert_eq!(said(None, 0.01), [json!("unknown"), json!(null)]);
+    let known = said(Some(Shown::Plant), 0.5);
+    assert_eq!(known, [json!(null), json!({"discoloured_share": 0.2, "severity": "medium"})]);
 }
 
 #[test]
