@@ -6,6 +6,8 @@ mod bad_input;
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod domain_evaluation;
 #[cfg(test)]
 mod domains;

@@ -1,24 +1,27 @@
 //! `loupe demo`: the whole path on pictures that Loupe makes itself.
 
+mod naming;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cameras::{DefectKind, Frame, FrameId, Rect, SyntheticConfig, SyntheticLine, SyntheticSource};
+use cameras::{DefectKind, Frame, FrameId, SyntheticConfig, SyntheticLine, SyntheticSource};
 use clap::Args;
 use models::{Template, TemplateOptions, bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
 
 use super::{Outcome, print_json, print_line, progress, summary::refuse_early_end};
 use crate::{
     Pipeline, RunSummary, Station, Stop,
+    diagnosis::{EyesSource, good_classes},
     enrolment::{self, Learned, StationCard},
     evidence::EvidencePolicy,
     home::{Home, StationName},
     kit::{Kit, Text, settings_sha256},
     recorder::{RecordedRun, Recorder},
-    report::{Report, Verdict},
+    report::{Defect, Report, Verdict},
     signals::SignalWatch,
     store::RunInfo,
 };
@@ -57,14 +60,16 @@ struct Judged {
     verdict: Verdict,
     /// A found region overlaps the true one.
     located: bool,
+    /// Trained eyes call it what it is.
+    named: bool,
 }
 
 /// Scores of the demo, as printed.
 #[derive(Debug, serde::Serialize)]
 struct Findings {
     boards: usize,
-    /// By kind of defect: bad boards, those rejected, those whose defect was also located.
-    kinds: BTreeMap<&'static str, [usize; 3]>,
+    /// By kind of defect: bad boards, those rejected, those whose defect was also located, those where it was also named.
+    kinds: BTreeMap<&'static str, [usize; 4]>,
     good: usize,
     good_passed: usize,
     frames_per_s: f64,
@@ -82,7 +87,10 @@ impl DemoArgs {
         let name: StationName = "synthetic-line".parse()?;
         let card = self.enrol(&home, &name)?;
         self.say(&format!("learned {} good boards: {}", card.golden_images, card.explanation))?;
-        let findings = self.inspect(&home, &card)?;
+        let eyes = EyesSource::Head { folder: naming::learned(home.root(), self.seed)?, good_classes: good_classes() };
+        let (labelled, kinds) = (naming::BOARDS_A_KIND, DefectKind::ALL.len());
+        self.say(&format!("learned what {kinds} defects are called, from {labelled} labelled boards of each"))?;
+        let findings = self.inspect(&home, &card, &eyes)?;
         if self.json {
             return print_json(&findings);
         }
@@ -115,7 +123,7 @@ impl DemoArgs {
         Ok(enrolment::save(home, name, "synthetic board", (&learned, golden.len()))?)
     }
 
-    fn inspect(&self, home: &Home, card: &StationCard) -> anyhow::Result<Findings> {
+    fn inspect(&self, home: &Home, card: &StationCard, eyes: &EyesSource) -> anyhow::Result<Findings> {
         let config = SyntheticConfig {
             seed: self.seed,
             defect_ratio: DEFECT_RATIO,
@@ -132,7 +140,8 @@ impl DemoArgs {
         let stop = Stop::default();
         let _signals = SignalWatch::start(stop.clone())?;
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
-        let station = Station::new(card.name.as_str(), Box::new(source)).reference(Some(kit.reference(home, card)?));
+        let station = Station::new(card.name.as_str(), Box::new(source));
+        let station = station.reference(Some(kit.reference(home, card)?)).eyes(Some(kit.eyes(eyes)?));
         let pipeline = Pipeline::new(settings_sha256(&[&settings])).station(station);
         let pipeline = kit.equip(pipeline, if self.no_text { Text::Plain } else { Text::Written })?;
         let shared = (Arc::clone(&judged), bar.clone());
@@ -150,9 +159,11 @@ impl DemoArgs {
 
 fn judge(report: &Report, line: SyntheticLine) -> Judged {
     let truth = line.truth(report.source.frame);
-    let hits = |rect: Rect| report.defects.iter().any(|defect| defect.bbox.iou(rect) > 0.0);
+    let hits = |defect: &&Defect| truth.is_some_and(|truth| defect.bbox.iou(truth.rect_in_frame) > 0.0);
+    let found: Vec<&Defect> = report.defects.iter().filter(hits).collect();
     Judged {
-        located: truth.as_ref().is_some_and(|truth| hits(truth.rect_in_frame)),
+        located: !found.is_empty(),
+        named: found.iter().any(|defect| truth.is_some_and(|truth| defect.code == truth.kind.code())),
         truth: truth.map(|truth| truth.kind),
         verdict: report.verdict,
     }
@@ -162,11 +173,12 @@ fn findings(judged: &[Judged], summary: &RunSummary, report: PathBuf) -> Finding
     let mut kinds = BTreeMap::new();
     for one in judged {
         let Some(kind) = one.truth else { continue };
-        let row: &mut [usize; 3] = kinds.entry(kind.code()).or_default();
+        let row: &mut [usize; 4] = kinds.entry(kind.code()).or_default();
         let rejected = one.verdict == Verdict::Fail;
         row[0] += 1;
         row[1] += usize::from(rejected);
         row[2] += usize::from(rejected && one.located);
+        row[3] += usize::from(rejected && one.named);
     }
     let good: Vec<_> = judged.iter().filter(|one| one.truth.is_none()).collect();
     let elapsed_secs = summary.elapsed.as_secs_f64();
@@ -183,9 +195,9 @@ fn findings(judged: &[Judged], summary: &RunSummary, report: PathBuf) -> Finding
 
 fn print_findings(findings: &Findings) -> std::io::Result<()> {
     print_line("")?;
-    print_line("defect             boards  rejected  located")?;
-    for (code, [boards, rejected, located]) in &findings.kinds {
-        print_line(&format!("{code:<18} {boards:>6}  {rejected:>8}  {located:>7}"))?;
+    print_line("defect             boards  rejected  located  named")?;
+    for (code, [boards, rejected, located, named]) in &findings.kinds {
+        print_line(&format!("{code:<18} {boards:>6}  {rejected:>8}  {located:>7}  {named:>5}"))?;
     }
     let Findings { good, good_passed, .. } = findings;
     print_line(&format!("{:<18} {good:>6}  {:>8}", "(good)", good - good_passed))?;

@@ -1,0 +1,84 @@
+//! The demo's own trained eyes: they learn what defects are called from boards that it draws and labels.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use cameras::{DefectKind, GroundTruth, Rect, SyntheticLine};
+use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::progress,
+    evidence::replace,
+    head::{ClassLayout, HEAD_FILE, HeadPlan, RESOLUTION_PX, train},
+    kit::Kit,
+};
+
+/// Labelled boards with a defect of each kind.
+pub(super) const BOARDS_A_KIND: u64 = 12;
+const LABELS_FILE: &str = "labels.json";
+
+/// Draws labelled boards into `folder` and learns from them; returns the folder of the head. The same seed gives the same, so that what is
+/// there is taken.
+///
+/// # Errors
+/// When a file cannot be written or a model file is damaged.
+pub(super) fn learned(folder: &Path, seed: u64) -> anyhow::Result<PathBuf> {
+    let (data, output) = (folder.join(format!("labelled-{seed}")), folder.join(format!("eyes-{seed}")));
+    if output.join(HEAD_FILE).exists() {
+        return Ok(output);
+    }
+    // Another seed: no board that is inspected is learned from.
+    draw(&SyntheticLine::new(!seed, 0.0), &data)?;
+    let plan = HeadPlan {
+        data,
+        layout: ClassLayout::Coco,
+        validation: None,
+        output: output.clone(),
+        resolution_px: RESOLUTION_PX,
+        seed,
+        licence: "drawn by Loupe".to_owned(),
+    };
+    let bar = progress::bar(0, "learning what defects are called");
+    let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+    train(&plan, kit.encoder(plan.resolution_px)?, &mut progress::counting(&bar))?;
+    bar.finish_and_clear();
+    Ok(output)
+}
+
+/// Writes boards with their labels, in COCO's layout.
+fn draw(line: &SyntheticLine, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let kinds = (0..BOARDS_A_KIND).flat_map(|_| DefectKind::ALL);
+    let bar = progress::bar(BOARDS_A_KIND * DefectKind::ALL.len() as u64, "drawing labelled boards");
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for (id, kind) in (1..).zip(kinds) {
+        let sample = line.with_defect(id, kind);
+        let name = format!("board-{id:03}.png");
+        sample.picture.save(folder.join(&name)).with_context(|| folder.join(&name).display().to_string())?;
+        images.push(
+            json!({"id": id, "file_name": name, "width": sample.picture.width(), "height": sample.picture.height()}),
+        );
+        annotations.extend(sample.truth.map(|truth| annotation(id, truth)));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let categories: Vec<Value> = DefectKind::ALL.map(|kind| json!({"id": category(kind), "name": kind.code()})).into();
+    let labels = json!({"images": images, "annotations": annotations, "categories": categories});
+    let path = folder.join(LABELS_FILE);
+    replace(&path, labels.to_string().as_bytes()).with_context(|| path.display().to_string())
+}
+
+/// A board has one defect, so that its number is that of the label, too.
+fn annotation(id: u64, GroundTruth { kind, rect_in_frame }: GroundTruth) -> Value {
+    let Rect { x, y, width, height } = rect_in_frame;
+    let bbox = [x, y, width, height];
+    json!({"id": id, "image_id": id, "category_id": category(kind), "bbox": bbox, "area": rect_in_frame.area_px(), "iscrowd": 0})
+}
+
+fn category(kind: DefectKind) -> usize {
+    1 + DefectKind::ALL.iter().position(|other| *other == kind).unwrap_or_default()
+}
