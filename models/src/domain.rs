@@ -37,7 +37,7 @@ use novelty::Novelty;
 pub use quantize::Quantizer;
 pub use retina::Precision;
 use retina::Retina;
-pub use speech::Answer;
+pub use speech::{Answer, Look};
 
 /// One thing that a domain can name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -29,6 +29,7 @@ use diagnosed::Diagnosed;
 use facts::Facts;
 pub use model_author::ModelAuthor;
 use phrases::Phrases;
+pub(crate) use phrases::place;
 
 /// The kinds of defect whose causes and actions a report lists, strongest first; more would bury the first.
 const KINDS_MAX: usize = 2;

@@ -62,6 +62,8 @@ pub struct Glimpse {
     pub domain: Arc<Domain>,
     /// What its eyes saw.
     pub sight: Sight,
+    /// What is said of the frame beside, see [`models::domain::Look`].
+    pub facts: String,
 }
 
 /// The eyes and the head of a domain.
@@ -109,7 +111,8 @@ impl DomainEyes {
         let diagnosis = diagnosis(&self.domain, &opinion, &told);
         let diagnosis = Diagnosis { shows, extent: self.extent(&diagnosis, frame), ..diagnosis };
         let place = if diagnosis.is_good { None } else { self.domain.place(&sight, told[0].label) };
-        let glimpse = self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight });
+        let glimpse =
+            self.domain.speaks().then(|| Glimpse { domain: Arc::clone(&self.domain), sight, facts: String::new() });
         let Opinion { familiarity, strangeness, .. } = opinion;
         Ok((
             Acquaintance { familiarity, strangeness },

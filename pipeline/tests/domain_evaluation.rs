@@ -197,6 +197,7 @@ fn evaluated(
         layout: ClassLayout::Folders,
         strangers: Some(&strangers),
         familiar_from: 0.01,
+        ablations: false,
         output: &output,
     };
     let evaluation = evaluate_domain(&mut examinee, plan, watch).unwrap();

@@ -30,6 +30,17 @@ pub struct Answer {
     pub tokens_forced: usize,
 }
 
+/// What the language model is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// What the domain's eyes saw of a frame.
+    pub sight: &'a Sight,
+    /// Tells frames apart.
+    pub frame_key: u128,
+    /// What is said of the frame before the question. Empty for reports: it was trained to look, not to read.
+    pub facts: &'a str,
+}
+
 impl Label {
     /// Returns what the language model writes to name it, one line of JSON as it was trained to write it.
     pub fn answer(&self) -> String {
@@ -44,11 +55,14 @@ impl Label {
 }
 
 impl Domain {
-    /// Returns what `model` answers about a frame that the domain's eyes saw. `frame_key` tells frames apart.
+    /// Returns what `model` answers about a frame.
     ///
     /// # Errors
     /// When the domain does not [speak](Self::speaks) or does not fit the model, or the model fails.
-    pub fn ask(&self, model: &mut LanguageModel, sight: &Sight, frame_key: u128) -> Result<Answer, ModelError> {
+    pub fn ask(&self, model: &mut LanguageModel, look: Look<'_>) -> Result<Answer, ModelError> {
+        let Look { sight, frame_key, facts } = look;
+        let question =
+            [facts, &self.question].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
         let LanguageModel { generator, grammars } = model;
         let tongue = self.tongue.as_ref();
         let tongue =
@@ -56,7 +70,7 @@ impl Domain {
         generator.adapt(Some(Arc::clone(&tongue.adapter)))?;
         let answers: Vec<String> = self.labels.iter().map(Label::answer).collect();
         let grammar = grammars.one_of(&answers)?;
-        let (ids, at) = generator.tokenizer().ask(sight.cells.rows * sight.cells.cols, &self.question)?;
+        let (ids, at) = generator.tokenizer().ask(sight.cells.rows * sight.cells.cols, &question)?;
         let features = Arc::new(FrameFeatures { key: frame_key, rows: sight.tokens.clone() });
         let prompt = Reading::new(ids, vec![PlacedFeatures { at, features }])?;
         let longest = answers.iter().map(String::len).max().unwrap_or_default();
@@ -74,7 +88,7 @@ impl Domain {
         let label = label.ok_or_else(|| ModelError::mismatch("answer", "one of the domain's labels", &written.text))?;
         Ok(Answer {
             label,
-            prompt_sha256: sha256(format!("{}\n{}", self.sha256, self.question)),
+            prompt_sha256: sha256(format!("{}\n{}", self.sha256, question)),
             tokens_in: written.prompt_tokens,
             tokens_out: written.ids.len(),
             tokens_forced: written.forced_tokens,

@@ -72,6 +72,10 @@ pub(super) struct EvalArgs {
     /// With --domain: leave the language model out
     #[arg(long, requires = "domain")]
     no_text: bool,
+    /// With --domain: ask the language model about each picture twice more, told what the head says of it: with the picture and with a grey one in
+    /// its place, to see what it looks at. Takes three times as long
+    #[arg(long, requires = "domain", conflicts_with = "no_text")]
+    ablations: bool,
     /// Train heads on --shots pictures of each class of the training part, drawn by seed, and measure each on the test part
     #[arg(
         long,
@@ -153,6 +157,7 @@ impl EvalArgs {
             layout: self.class_layout(),
             strangers: self.strangers.as_deref(),
             text: if self.no_text { Text::Plain } else { Text::Written },
+            ablations: self.ablations,
             output: folders.output,
         }
     }

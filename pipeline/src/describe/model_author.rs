@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use models::{generate::GenerateOptions, language::LanguageModel};
+use models::{domain::Look, generate::GenerateOptions, language::LanguageModel};
 use serde_json::json;
 
 use super::author::{Author, Looked, Order, Written};
@@ -32,9 +32,9 @@ impl Author for ModelAuthor {
         Some(self.about.clone())
     }
 
-    fn look(&mut self, Glimpse { domain, sight }: &Glimpse) -> Result<Option<Looked>, StageError> {
+    fn look(&mut self, Glimpse { domain, sight, facts }: &Glimpse) -> Result<Option<Looked>, StageError> {
         self.looked += 1;
-        let answer = domain.ask(&mut self.model, sight, self.looked)?;
+        let answer = domain.ask(&mut self.model, Look { sight, frame_key: self.looked, facts })?;
         Ok(Some(Looked {
             named: domain.labels()[answer.label].text(),
             prompt_sha256: answer.prompt_sha256,

@@ -108,7 +108,7 @@ fn hints(entry: &Entry, knowledge: &Knowledge) -> (Vec<String>, Vec<String>) {
 }
 
 /// Returns a zone with the words that lead to it.
-pub(super) fn place(zone: &str) -> String {
+pub(crate) fn place(zone: &str) -> String {
     match zone {
         "centre" => "in the centre".to_owned(),
         "whole picture" => "across the whole picture".to_owned(),

@@ -92,8 +92,17 @@ pub struct DomainPlan<'a> {
     pub strangers: Option<&'a Path>,
     /// A picture of less than this familiarity, in 0..=1, counts as refused.
     pub familiar_from: f64,
+    /// Whether the language model is asked again with what the head says told in words, about the picture and about a grey one.
+    pub ablations: bool,
     /// Where the files go; made if missing.
     pub output: &'a Path,
+}
+
+impl DomainPlan<'_> {
+    /// Returns whom to ask about a domain's own pictures.
+    const fn asked(&self) -> Asked {
+        if self.ablations { Asked::WithAblations } else { Asked::Everyone }
+    }
 }
 
 /// Measures `examinee` and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html`. Of a data set with parts the
@@ -125,7 +134,7 @@ pub fn evaluate_domain(
     };
     let mut examiner = Examiner::open(examinee, &plan.output.join(JOURNAL))?;
     let blank = examiner.named_in_blank()?;
-    let found = examiner.find_in_each(&mut own, Asked::Everyone, &mut count)?;
+    let found = examiner.find_in_each(&mut own, plan.asked(), &mut count)?;
     let strange = examiner.find_in_each(&mut others, Asked::Head, &mut count)?;
     let truth = |(picture, _): &(Picture, _)| {
         domain.label_of(&taken_for.task, &picture.class).expect("the task has all classes")

@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use models::{
     Eyes, ModelError,
     decoder::DecoderOptions,
-    domain::{Domain, Label, Tongue},
+    domain::{Domain, Label, Look, Tongue},
     hash::{file_sha256, sha256},
     language::LanguageModel,
     tuning::{Score, augmented},
@@ -141,7 +141,8 @@ impl Exam {
         let mut keys = 0..;
         let mut answer = |picture: RgbImage| {
             let sight = eyes.see_scaled(picture)?;
-            let answer = domain.ask(&mut model, &sight, keys.next().unwrap_or_default())?;
+            let answer = domain
+                .ask(&mut model, Look { sight: &sight, frame_key: keys.next().unwrap_or_default(), facts: "" })?;
             Ok::<_, ModelError>(&domain.labels()[answer.label])
         };
         let is_right = |answer: &Label, label: usize| answer.reads_as(&domain.labels()[label]);

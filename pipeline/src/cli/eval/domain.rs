@@ -23,6 +23,7 @@ pub(super) struct Order<'a> {
     pub(super) layout: ClassLayout,
     pub(super) strangers: Option<&'a Path>,
     pub(super) text: Text,
+    pub(super) ablations: bool,
     pub(super) output: &'a Path,
 }
 
@@ -54,8 +55,8 @@ pub(super) fn run(order: Order<'_>, print: Print) -> anyhow::Result<Outcome> {
     };
     let mut examinee = Examinee { domain, eyes, models, author: author.as_mut().map(|author| author as _) };
     let familiar_from = Policy::default().familiar_from;
-    let Order { dataset, layout, strangers, output, .. } = order;
-    let plan = DomainPlan { dataset, layout, strangers, familiar_from, output };
+    let Order { dataset, layout, strangers, ablations, output, .. } = order;
+    let plan = DomainPlan { dataset, layout, strangers, familiar_from, ablations, output };
     let bar = progress::bar(0, "looking at pictures");
     let evaluation = evaluate_domain(&mut examinee, plan, &mut progress::counting(&bar));
     bar.finish_and_clear();

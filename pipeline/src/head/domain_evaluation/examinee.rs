@@ -6,20 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cameras::Frame;
+use cameras::{Frame, FrameId, PixelFormat, Size};
 use models::{
     Eyes, Sight,
     domain::{Domain, Label, Opinion},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    describe::Author,
+    describe::{Author, place},
     diagnosis::Glimpse,
+    findings::zone,
     head::{HeadError, Picture, features::in_picture},
     report::ModelUse,
     stage::StageError,
 };
+
+/// What a blanked picture shows.
+const GREY: u8 = 127;
+/// How many of the head's labels the language model is told in an ablation, of those that are likely at all.
+const LABELS_TOLD: usize = 3;
+const LEAST_TOLD_PROBABILITY: f64 = 0.01;
 
 /// A domain at work.
 pub struct Examinee<'a> {
@@ -46,6 +53,8 @@ pub(super) enum Asked {
     Head,
     /// The language model, too, where there is one.
     Everyone,
+    /// The language model twice more: about a grey picture and about this one, both with what the head says of this one in words.
+    WithAblations,
 }
 
 /// The data set of a domain whose labels class folders are taken for.
@@ -82,6 +91,17 @@ pub(super) struct Found {
     pub(super) latency: Duration,
     /// `None` where the language model did not look.
     pub(super) spoken: Option<Spoken>,
+    /// `None` where nobody asked for it.
+    pub(super) ablated: Option<Ablated>,
+}
+
+/// The labels that the language model names when it is also told what the head says; `None` where it names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ablated {
+    /// About a grey picture.
+    pub(super) facts_only: Option<usize>,
+    /// About the picture itself.
+    pub(super) both: Option<usize>,
 }
 
 /// What the language model said.
@@ -114,24 +134,54 @@ impl Examinee<'_> {
         let sight = self.eyes.see(frame).map_err(|error| in_picture(&error, path))?;
         let opinion = self.domain.judge(&sight.description).map_err(|error| in_picture(&error, path))?;
         let latency = started.elapsed();
-        let spoken = match asked {
-            Asked::Head => None,
-            Asked::Everyone => self
-                .spoken(sight)
-                .map_err(|error| HeadError::unfit(path, "an answer of the language model", error.to_string()))?,
-        };
-        Ok(Found { opinion, latency, spoken })
+        let mute = |error: StageError| HeadError::unfit(path, "an answer of the language model", error.to_string());
+        let (mut spoken, mut ablated) = (None, None);
+        if asked != Asked::Head && self.author.is_some() {
+            if asked == Asked::WithAblations {
+                ablated = Some(self.ablated(&sight, &opinion, frame.size()).map_err(mute)?);
+            }
+            spoken = Some(self.spoken(sight).map_err(mute)?);
+        }
+        Ok(Found { opinion, latency, spoken, ablated })
     }
 
-    fn spoken(&mut self, sight: Sight) -> Result<Option<Spoken>, StageError> {
-        let Some(author) = self.author.as_mut() else { return Ok(None) };
-        let started = Instant::now();
-        let looked = author.look(&Glimpse { domain: Arc::clone(&self.domain), sight })?;
-        let latency = started.elapsed();
-        let labels = self.domain.labels();
-        let named = looked.and_then(|looked| labels.iter().position(|label| label.text() == looked.named));
-        Ok(Some(Spoken { named, latency }))
+    fn ablated(&mut self, sight: &Sight, opinion: &Opinion, size: Size) -> Result<Ablated, StageError> {
+        let facts = facts(&self.domain, (sight, opinion), size);
+        let grey = self.eyes.see(&blank(self.eyes.input_size(size)))?;
+        let facts_only = self.named(grey, facts.clone())?;
+        Ok(Ablated { facts_only, both: self.named(sight.clone(), facts)? })
     }
+
+    fn spoken(&mut self, sight: Sight) -> Result<Spoken, StageError> {
+        let started = Instant::now();
+        let named = self.named(sight, String::new())?;
+        Ok(Spoken { named, latency: started.elapsed() })
+    }
+
+    /// Returns the label that the language model names; `None` where it names none or there is no language model.
+    fn named(&mut self, sight: Sight, facts: String) -> Result<Option<usize>, StageError> {
+        let Some(author) = self.author.as_mut() else { return Ok(None) };
+        let looked = author.look(&Glimpse { domain: Arc::clone(&self.domain), sight, facts })?;
+        let labels = self.domain.labels();
+        Ok(looked.and_then(|looked| labels.iter().position(|label| label.text() == looked.named)))
+    }
+}
+
+/// Returns a grey frame.
+pub(super) fn blank(size: Size) -> Frame {
+    let id = FrameId { source: "blank".into(), seq: 0 };
+    Frame::new(id, size, PixelFormat::Grey8, vec![GREY; size.area_px()]).expect("one byte a pixel fits the size")
+}
+
+/// Returns in words what the head says of a frame of this size: its likeliest labels, and where it sees the first.
+fn facts(domain: &Domain, (sight, opinion): (&Sight, &Opinion), size: Size) -> String {
+    let told = opinion.told(domain.labels());
+    let names = told.iter().take(LABELS_TOLD).filter(|told| told.probability >= LEAST_TOLD_PROBABILITY);
+    let names = names.map(|told| format!("{} ({:.2})", domain.labels()[told.label].text(), told.probability));
+    let names = names.collect::<Vec<_>>().join(" or ");
+    let marked = domain.place(sight, told[0].label).and_then(|map| map.regions(size).into_iter().next());
+    let place = marked.map(|region| format!(", most of all {}", place(zone(region.rect, region.area_px, size))));
+    format!("It looks like {names}{}.", place.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 use std::{path::Path, time::Duration};
 
-use cameras::{CameraError, Frame, FrameId, PixelFormat, Size};
+use cameras::{CameraError, Frame, Size};
 use models::{domain::Opinion, hash::sha256};
 use serde::{Deserialize, Serialize};
 
-use super::examinee::{Asked, Examinee, Found, Spoken};
+use super::examinee::{Ablated, Asked, Examinee, Found, Spoken, blank};
 use crate::{
     eval::program,
     head::{HeadError, Parts},
     journal::Journal,
 };
 
-/// What a blanked picture shows.
-const GREY: u8 = 127;
-/// What errors call it.
+/// What errors call a picture without anything on it.
 const BLANK: &str = "a grey picture";
 
 /// One [`Found`] as the journal keeps it.
@@ -25,6 +23,7 @@ struct Kept {
     strangeness: f32,
     latency_micros: u64,
     spoken: Option<KeptSpoken>,
+    ablated: Option<Ablated>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +33,7 @@ struct KeptSpoken {
 }
 
 impl Kept {
-    fn new(Found { opinion, latency, spoken }: &Found) -> Self {
+    fn new(Found { opinion, latency, spoken, ablated }: &Found) -> Self {
         let micros = |latency: Duration| latency.as_micros() as u64;
         Self {
             probabilities: opinion.probabilities.iter().map(|probability| probability.to_bits()).collect(),
@@ -42,6 +41,7 @@ impl Kept {
             strangeness: opinion.strangeness,
             latency_micros: micros(*latency),
             spoken: spoken.map(|spoken| KeptSpoken { named: spoken.named, latency_micros: micros(spoken.latency) }),
+            ablated: *ablated,
         }
     }
 
@@ -49,10 +49,11 @@ impl Kept {
     fn into_found(self, n_labels: usize) -> Option<Found> {
         let probabilities: Vec<f64> = self.probabilities.into_iter().map(f64::from_bits).collect();
         let familiarity = f64::from_bits(self.familiarity);
-        let named = self.spoken.as_ref().and_then(|spoken| spoken.named);
+        let spoken = self.spoken.as_ref().and_then(|spoken| spoken.named);
+        let ablated = self.ablated.map(|ablated| [ablated.facts_only, ablated.both]);
         let is_whole = probabilities.len() == n_labels
             && probabilities.iter().chain([&familiarity]).all(|share| (0.0..=1.0).contains(share))
-            && named.is_none_or(|named| named < n_labels);
+            && ablated.into_iter().flatten().chain([spoken]).flatten().all(|named| named < n_labels);
         let spoken = self.spoken.map(|KeptSpoken { named, latency_micros }| Spoken {
             named,
             latency: Duration::from_micros(latency_micros),
@@ -61,6 +62,7 @@ impl Kept {
             opinion: Opinion { probabilities, strangeness: self.strangeness, familiarity },
             latency: Duration::from_micros(self.latency_micros),
             spoken,
+            ablated: self.ablated,
         })
     }
 }
@@ -103,9 +105,7 @@ impl<'a, 'b> Examiner<'a, 'b> {
             return Ok(None);
         }
         let size = self.examinee.eyes.input_size(Size::new(256, 256));
-        let id = FrameId { source: "blank".into(), seq: 0 };
-        let blank = || Frame::new(id, size, PixelFormat::Grey8, vec![GREY; size.area_px()]);
-        let found = self.found(BLANK, (Path::new(BLANK), Asked::Everyone), blank)?;
+        let found = self.found(BLANK, (Path::new(BLANK), Asked::Everyone), || Ok(blank(size)))?;
         Ok(found.ok().and_then(|found| found.spoken).and_then(|spoken| spoken.named))
     }
 
@@ -132,7 +132,11 @@ impl<'a, 'b> Examiner<'a, 'b> {
 
     fn key(&self, content: &str, asked: Asked) -> String {
         let Examinee { domain, models, author, .. } = &*self.examinee;
-        let who = if asked == Asked::Everyone && author.is_some() { "with language model" } else { "head" };
+        let who = match asked {
+            Asked::Everyone if author.is_some() => "with language model",
+            Asked::WithAblations if author.is_some() => "with ablations",
+            Asked::Head | Asked::Everyone | Asked::WithAblations => "head",
+        };
         let mut parts = vec![self.program.as_str(), domain.sha256(), who, content];
         parts.extend(models.iter().map(|model| model.sha256.as_str()));
         sha256(parts.join("\n"))
@@ -152,7 +156,8 @@ mod tests {
     fn found(named: Option<usize>) -> Found {
         let opinion = Opinion { probabilities: vec![1.0 / 3.0, 2.0 / 3.0], strangeness: 1.3, familiarity: 0.1 + 0.2 };
         let [latency, look] = [17, 180].map(Duration::from_millis);
-        Found { opinion, latency, spoken: Some(Spoken { named, latency: look }) }
+        let ablated = Some(Ablated { facts_only: named, both: None });
+        Found { opinion, latency, spoken: Some(Spoken { named, latency: look }), ablated }
     }
 
     fn read_again(found: &Found, edit: impl FnOnce(String) -> String) -> Option<Found> {
@@ -165,7 +170,7 @@ mod tests {
         for named in [Some(1), None] {
             assert_eq!(read_again(&found(named), |line| line), Some(found(named)));
         }
-        let head_alone = Found { spoken: None, ..found(None) };
+        let head_alone = Found { spoken: None, ablated: None, ..found(None) };
         assert_eq!(read_again(&head_alone, |line| line), Some(head_alone));
     }
 

@@ -84,7 +84,7 @@ impl Findings<'_> {
         let prediction = |((picture, digest), looked): (&(Picture, [u8; 32]), &Looked)| {
             let one = looked.classified();
             let (said, confidence) = (one.said(), one.confidence());
-            let Found { opinion, latency, spoken } = &looked.found;
+            let Found { opinion, latency, spoken, .. } = &looked.found;
             Prediction {
                 seed: None,
                 path: picture.path.clone(),

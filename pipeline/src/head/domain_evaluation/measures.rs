@@ -1,7 +1,7 @@
 use models::domain::Label;
 use serde::{Deserialize, Serialize};
 
-use super::findings::Looked;
+use super::{examinee::Ablated, findings::Looked};
 use crate::{
     eval::metrics::{Interval, Roc, Scored, clopper_pearson},
     head::table::{MeasureRow, MeasureTable, range, three},
@@ -43,10 +43,19 @@ pub struct SpokenMeasures {
     pub accuracy_where_agreed: Option<Share>,
     /// Answers that were one of the domain's labels in valid JSON.
     pub valid_json: Share,
+    /// Of what the answers say, subject and finding each, what does not hold of the picture; of pictures of which nothing is the matter, `None`
+    /// without such pictures.
+    pub untrue_facts_on_good: Option<Share>,
+    /// The same of all pictures.
+    pub untrue_facts: Share,
     /// Of pictures of which nothing is the matter, those in which it names something; `None` without such pictures.
     pub hallucinated_on_good: Option<Share>,
     /// Answers that would be true if every picture were grey: what it guesses without looking; `None` where it names nothing then.
     pub accuracy_blanked: Option<Share>,
+    /// Answers that are true where the picture is grey, but what the head says of it is told in words; `None` where nobody asked for it.
+    pub accuracy_facts_only: Option<Share>,
+    /// Answers that are true where it is told that beside the picture; `None` where nobody asked for it.
+    pub accuracy_both: Option<Share>,
 }
 
 impl SpokenMeasures {
@@ -55,17 +64,35 @@ impl SpokenMeasures {
         let reads_as = |named: Option<usize>, label: usize| named.is_some_and(|it| labels[it].reads_as(&labels[label]));
         let is_right = |one: &Looked| reads_as(one.named(), one.truth);
         let agrees = |one: &&Looked| one.is_agreed(labels);
-        let good = looked.iter().filter(|one| labels[one.truth].is_good());
+        let good = || looked.iter().filter(|one| labels[one.truth].is_good());
+        let untrue = |one: &Looked| {
+            one.named().into_iter().flat_map(|named| untrue(&labels[named], &labels[one.truth])).collect::<Vec<_>>()
+        };
+        let with_facts = |named: fn(&Ablated) -> Option<usize>| {
+            let answers = looked.iter().filter_map(|one| Some(reads_as(named(one.found.ablated.as_ref()?), one.truth)));
+            Share::of(answers)
+        };
         Some(Self {
             accuracy: Share::of(looked.iter().map(is_right))?,
             agreement_with_head: Share::of(looked.iter().map(|one| agrees(&one)))?,
             accuracy_where_agreed: Share::of(looked.iter().filter(agrees).map(is_right)),
             valid_json: Share::of(looked.iter().map(|one| one.named().is_some()))?,
-            hallucinated_on_good: Share::of(good.map(|one| one.named().is_some_and(|named| !labels[named].is_good()))),
+            hallucinated_on_good: Share::of(
+                good().map(|one| one.named().is_some_and(|named| !labels[named].is_good())),
+            ),
+            untrue_facts_on_good: Share::of(good().flat_map(untrue)),
+            untrue_facts: Share::of(looked.iter().flat_map(untrue))?,
             accuracy_blanked: blank
                 .and_then(|blank| Share::of(looked.iter().map(|one| reads_as(Some(blank), one.truth)))),
+            accuracy_facts_only: with_facts(|ablated| ablated.facts_only),
+            accuracy_both: with_facts(|ablated| ablated.both),
         })
     }
+}
+
+/// Returns of subject and finding whether each is untrue.
+fn untrue(named: &Label, truth: &Label) -> [bool; 2] {
+    [named.subject != truth.subject, named.finding != truth.finding]
 }
 
 impl SpokenMeasures {
@@ -83,15 +110,27 @@ impl SpokenMeasures {
                 self.hallucinated_on_good,
             ),
             (
+                "untrue_facts_on_good",
+                "of these, subjects and findings in its answers that do not hold of the picture",
+                self.untrue_facts_on_good,
+            ),
+            ("untrue_facts", "the same of all pictures", Some(self.untrue_facts)),
+            (
                 "accuracy_blanked",
                 "answers that would be true if every picture were grey: guessed without looking",
                 self.accuracy_blanked,
             ),
+            (
+                "accuracy_facts_only",
+                "answers that are true of a grey picture of which it is told what the head says of the real one",
+                self.accuracy_facts_only,
+            ),
+            ("accuracy_both", "answers that are true of the picture, of which it is told the same", self.accuracy_both),
         ];
         MeasureTable {
             title: "Language model",
             note: "It looks through the same eyes as the head. Intervals are exact binomial.",
-            beside: "Pictures",
+            beside: "Cases",
             rows: rows.into_iter().filter_map(|(name, meaning, share)| Some(share?.row(name, meaning))).collect(),
         }
     }
@@ -216,7 +255,7 @@ pub(super) mod tests {
         probabilities[head] = 0.9;
         let opinion = Opinion { probabilities, strangeness: 1.0, familiarity: 0.5 };
         let latency = Duration::from_millis(1);
-        Looked { truth, found: Found { opinion, latency, spoken: Some(Spoken { named, latency }) } }
+        Looked { truth, found: Found { opinion, latency, spoken: Some(Spoken { named, latency }), ablated: None } }
     }
 
     #[test]
@@ -234,6 +273,33 @@ pub(super) mod tests {
         let found = SpokenMeasures::of(&twins, &[looked(1, 1, Some(0)), looked(0, 1, Some(0))], Some(0)).unwrap();
         let shares = [found.accuracy, found.agreement_with_head, found.accuracy_blanked.unwrap()];
         assert!(shares.iter().all(|share| share.share > 0.99), "classes of the same words are the same to it");
+    }
+
+    #[test]
+    fn untrue_subjects_and_findings_are_counted_one_by_one() {
+        let pine = Label { subject: "pine needle".to_owned(), ..label("mildew") };
+        let labels = [label("healthy"), label("mildew"), pine];
+        // Right; a finding too many; another subject, too; an answer that is none holds no fact.
+        let all = [looked(0, 0, Some(0)), looked(0, 0, Some(1)), looked(0, 0, Some(2)), looked(1, 1, None)];
+        let found = SpokenMeasures::of(&labels, &all, None).unwrap();
+        let shares = [found.untrue_facts, found.untrue_facts_on_good.unwrap()];
+        assert_eq!(shares.map(|share| (share.share, share.n)), [(0.5, 6), (0.5, 6)]);
+    }
+
+    #[test]
+    fn answers_with_facts_are_counted_where_they_were_asked_for() {
+        let labels = [label("healthy"), label("mildew")];
+        let ablated = |facts_only, both| {
+            let Looked { truth, found } = looked(1, 1, Some(1));
+            Looked { truth, found: Found { ablated: Some(Ablated { facts_only, both }), ..found } }
+        };
+        let all = [ablated(Some(0), Some(1)), ablated(Some(1), Some(1)), ablated(None, Some(0)), looked(1, 1, Some(1))];
+        let found = SpokenMeasures::of(&labels, &all, None).unwrap();
+        let shares = [found.accuracy_facts_only, found.accuracy_both].map(|share| share.map(|share| share.n));
+        assert_eq!(shares, [Some(3), Some(3)]);
+        assert!((found.accuracy_facts_only.unwrap().share - 1.0 / 3.0).abs() < 1e-12);
+        assert!((found.accuracy_both.unwrap().share - 2.0 / 3.0).abs() < 1e-12);
+        assert!(SpokenMeasures::of(&labels, &all[3..], None).unwrap().accuracy_both.is_none());
     }
 
     #[test]
