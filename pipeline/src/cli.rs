@@ -155,15 +155,16 @@ const NAMED_LEFT_OUT: usize = 12;
 /// Says on standard error which pictures are left out and why.
 fn warn_of_left_out(left_out: &[LeftOut]) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    for line in left_out_lines(left_out) {
+    for line in left_out_lines(left_out.iter().map(LeftOut::message)) {
         writeln!(stderr, "loupe: {line}")?;
     }
     Ok(())
 }
 
-fn left_out_lines(left_out: &[LeftOut]) -> Vec<String> {
-    let mut lines: Vec<String> = left_out.iter().take(NAMED_LEFT_OUT).map(LeftOut::message).collect();
-    if let more @ 1.. = left_out.len().saturating_sub(NAMED_LEFT_OUT) {
+/// Returns the first lines and how many more there are.
+fn left_out_lines(mut left_out: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = left_out.by_ref().take(NAMED_LEFT_OUT).collect();
+    if let more @ 1.. = left_out.count() {
         lines.push(format!("{more} more left out"));
     }
     lines
@@ -177,12 +178,10 @@ mod tests {
     #[test]
     fn a_dozen_pictures_that_are_left_out_are_named_and_the_others_counted() {
         let left_out = |count: usize| {
-            (0..count)
-                .map(|n| LeftOut { path: format!("{n}.png").into(), reason: Reason::LearnedFrom })
-                .collect::<Vec<_>>()
+            (0..count).map(|n| LeftOut { path: format!("{n}.png").into(), reason: Reason::LearnedFrom }.message())
         };
-        assert_eq!(left_out_lines(&left_out(12)).len(), 12);
-        let lines = left_out_lines(&left_out(15));
+        assert_eq!(left_out_lines(left_out(12)).len(), 12);
+        let lines = left_out_lines(left_out(15));
         assert_eq!((lines.len(), lines[12].as_str()), (13, "3 more left out"));
         assert!(lines[11].starts_with("11.png: left out, leakage: "), "{}", lines[11]);
     }

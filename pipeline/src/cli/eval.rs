@@ -8,12 +8,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 use models::{Conductor, TemplateOptions, bundle::DEFAULT_BUNDLE, domain::Domain, ort_engine::SessionConfig};
 
-use super::{Outcome, enroll::BankArgs, print_json, print_line, progress, warn_of_left_out};
+use super::{Outcome, enroll::BankArgs, left_out_lines, print_json, print_line, progress, warn_of_left_out};
 use crate::{
     diagnosis::{EyesSource, good_classes},
     eval::{
-        BankInspector, Inspector, Latency, Layout, Metrics, NamedInspector, Plan, StationInspector, TemplateInspector,
-        Watcher, evaluate,
+        BankInspector, Inspector, Latency, Layout, Leak, Metrics, NamedInspector, Plan, StationInspector,
+        TemplateInspector, Watcher, evaluate,
     },
     head::ClassLayout,
     home::StationName,
@@ -264,12 +264,8 @@ fn warn_of_problems(metrics: &Metrics) -> io::Result<()> {
     for problem in &metrics.problems {
         writeln!(stderr, "loupe: {}", problem.message)?;
     }
-    for leak in &metrics.leakage {
-        let (golden, judged) = (leak.golden.display(), leak.judged.display());
-        writeln!(
-            stderr,
-            "loupe: {judged}: expected an image that was not learned from, found the same file as {golden}"
-        )?;
+    for line in left_out_lines(metrics.leakage.iter().map(Leak::message)) {
+        writeln!(stderr, "loupe: {line}")?;
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ pub struct Dataset {
     pub categories: Vec<Category>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
-    /// Files that are both learned from and judged.
+    /// Files that were to be both learned from and judged, and are only learned from.
     pub leaks: Vec<Leak>,
 }
 
@@ -159,7 +159,8 @@ impl Dataset {
     /// Returns the data set in `root`. `good` names the class that is good, where the layout leaves it open.
     ///
     /// # Errors
-    /// [`EvalError::WrongLayout`] when folders are missing or empty, [`EvalError::Io`] when one cannot be read.
+    /// [`EvalError::WrongLayout`] when folders are missing or empty, [`EvalError::Io`] when one cannot be read, [`EvalError::NothingJudged`] when
+    /// all images are learned from.
     pub fn open(root: &Path, layout: Layout, good: Option<&str>) -> Result<Self, EvalError> {
         let mut dataset = match layout {
             Layout::Mvtec => mvtec::open(root)?,
@@ -167,8 +168,15 @@ impl Dataset {
             Layout::Folders => folders::open(root, good)?,
             Layout::Coco => coco::open(root)?,
         };
-        leakage::find(&mut dataset)?;
-        Ok(dataset)
+        leakage::leave_out(&mut dataset)?;
+        match dataset.leaks.first() {
+            Some(leak) if dataset.samples.is_empty() => Err(EvalError::NothingJudged {
+                path: root.to_owned(),
+                found: dataset.leaks.len(),
+                first: leak.message(),
+            }),
+            _ => Ok(dataset),
+        }
     }
 
     /// Returns whether any image has labelled boxes.

@@ -143,7 +143,7 @@ pub struct Metrics {
     pub images_per_s: f64,
     /// What is wrong with the data set.
     pub problems: Vec<Problem>,
-    /// Files that were both learned from and judged.
+    /// Files that were to be both learned from and judged, and are in no measure.
     pub leakage: Vec<Leak>,
 }
 

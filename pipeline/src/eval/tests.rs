@@ -97,8 +97,8 @@ fn write_mvtec(root: &Path) {
     for (index, level) in [100, 104, 108].into_iter().enumerate() {
         save(&root.join(format!("train/good/{index}.png")), &part(level, None));
     }
-    for (index, level) in [101, 104, 107, 120].into_iter().enumerate() {
-        save(&root.join(format!("test/good/{index}.png")), &part(level, None));
+    for (name, level) in [("0.png", 101), ("1.bmp", 104), ("2.png", 107), ("3.png", 120)] {
+        save(&root.join("test/good").join(name), &part(level, None));
     }
     for index in 0..2 {
         save(&root.join(format!("test/spot/{index}.png")), &part(103, Some(SPOT)));
@@ -119,6 +119,7 @@ fn plan(root: &Path, layout: Layout) -> Plan {
 fn a_whole_evaluation_with_masks_faults_and_files() {
     let root = tempfile::tempdir().unwrap();
     write_mvtec(&root.path().join("set"));
+    save(&root.path().join("set/test/good/seen.png"), &part(104, None));
     let mut calls = Calls::default();
     let plan = plan(root.path(), Layout::Mvtec);
     let metrics = evaluate(&plan, &mut MeanDifference::default(), &mut calls).unwrap();
@@ -140,6 +141,7 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     assert!(metrics.intervals_95["escape_rate"].high > 0.25);
     let kinds: Vec<ProblemKind> = metrics.problems.iter().map(|problem| problem.kind).collect();
     assert_eq!(kinds, [ProblemKind::InvalidImage, ProblemKind::BadMask]);
+    assert!(metrics.leakage.len() == 1 && metrics.leakage[0].judged.ends_with("test/good/seen.png"));
 
     let json: serde_json::Value = serde_json::from_slice(&fs::read(plan.output.join("metrics.json")).unwrap()).unwrap();
     assert_eq!(json["image_auroc"], 13.0 / 16.0);
@@ -159,7 +161,12 @@ fn a_whole_evaluation_with_masks_faults_and_files() {
     let page = fs::read_to_string(plan.output.join("report.html")).unwrap();
     // Of the faint defect and of the good parts that passed.
     assert_eq!(page.matches("The heat stays below the threshold").count(), 3);
-    assert!(page.contains("data:image/jpeg;base64,") && page.contains("escaped") && !page.contains("://"));
+    assert!(
+        page.contains("seen.png</code>")
+            && page.contains("data:image/jpeg;base64,")
+            && page.contains("escaped")
+            && !page.contains("://")
+    );
 }
 
 #[test]
@@ -249,7 +256,7 @@ fn a_broken_golden_image_is_named_once_and_the_others_are_learned_from() {
     let set = root.path().join("set");
     write_mvtec(&set);
     let broken = set.join("train/good/1.png");
-    fs::write(&broken, "no picture").unwrap();
+    fs::write(&broken, "no picture either").unwrap();
     let run = |plan: &Plan| evaluate(plan, &mut MeanDifference::default(), &mut Calls::default());
     let is_of = |problem: &&Problem| problem.message.starts_with(&broken.display().to_string());
     let all = plan(root.path(), Layout::Mvtec);

@@ -25,7 +25,7 @@ fn bad(name: &str, class: &str) -> (String, String, bool) {
 }
 
 #[test]
-fn mvtec_with_a_missing_mask_and_a_leak() {
+fn mvtec_with_a_missing_mask_and_a_leak_that_is_left_out() {
     let root = dataset(&[
         ("train/good/1.png", "a"),
         ("train/good/2.png", "b"),
@@ -38,7 +38,7 @@ fn mvtec_with_a_missing_mask_and_a_leak() {
     ]);
     let found = Dataset::open(root.path(), Layout::Mvtec, None).unwrap();
     assert_eq!(found.golden.len(), 2);
-    let expected = [bad("4.png", "crack"), bad("5.PNG", "crack"), bad("6.png", "dent"), good("3.png", "good")];
+    let expected = [bad("4.png", "crack"), bad("5.PNG", "crack"), bad("6.png", "dent")];
     assert_eq!(names(&found.samples), expected);
     assert_eq!(found.samples[0].mask, Some(root.path().join("ground_truth/crack/4_mask.png")));
     // `dent` has no masks at all, which is allowed; one of `crack` is missing.
@@ -46,6 +46,13 @@ fn mvtec_with_a_missing_mask_and_a_leak() {
     assert_eq!(found.problems[0].kind, ProblemKind::MissingMask);
     let leak = Leak { golden: root.path().join("train/good/2.png"), judged: root.path().join("test/good/3.png") };
     assert_eq!(found.leaks, [leak]);
+
+    for name in ["crack/4.png", "crack/5.PNG", "dent/6.png"] {
+        fs::write(root.path().join("test").join(name), "a").unwrap();
+    }
+    let error = Dataset::open(root.path(), Layout::Mvtec, None).unwrap_err().to_string();
+    let expected = "expected at least one image that can be judged, found 4 that cannot; the first: ";
+    assert!(error.contains(expected) && error.contains("4.png: left out, leakage: the same file is "), "{error}");
 }
 
 #[test]
