@@ -47,7 +47,7 @@ pub struct Plan {
     /// How often to draw them, at least 1.
     pub seeds: u64,
     /// Folder for `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html`; with labelled boxes also for `coco_ground_truth.json` and
-    /// `coco_detections.json`.
+    /// `coco_detections.json`, the latter where anything was found.
     pub output: PathBuf,
 }
 

@@ -264,6 +264,12 @@ fn warn_of_problems(metrics: &Metrics) -> io::Result<()> {
     for problem in &metrics.problems {
         writeln!(stderr, "loupe: {}", problem.message)?;
     }
+    if metrics.boxes.is_some_and(|boxes| boxes.precision().is_none()) {
+        writeln!(
+            stderr,
+            "loupe: no box was found: coco_detections.json is not written, as there is nothing to evaluate"
+        )?;
+    }
     for line in left_out_lines(metrics.leakage.iter().map(Leak::message)) {
         writeln!(stderr, "loupe: {line}")?;
     }

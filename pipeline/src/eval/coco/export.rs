@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use cameras::Rect;
 use serde::Serialize;
@@ -11,11 +14,21 @@ const DETECTIONS: &str = "coco_detections.json";
 /// The category of boxes that were found but not named, where there are several categories.
 const UNNAMED: &str = "defect";
 
-/// Writes labels and detections of the images that were judged in `round`, as COCO evaluates them. `root` is where the data set lies.
+/// Writes labels and detections of the images that were judged in `round`, as COCO evaluates them. `root` is where the data set lies. Where
+/// nothing was found there is no file of detections: pycocotools reads none without one.
 pub(in crate::eval) fn write(folder: &Path, root: &Path, dataset: &Dataset, round: &Round) -> Result<(), EvalError> {
     let numbered = Numbered::of(dataset, round);
     write_json(&folder.join(GROUND_TRUTH), &numbered.labels(root))?;
-    write_json(&folder.join(DETECTIONS), &numbered.detections())
+    let (path, detections) = (folder.join(DETECTIONS), numbered.detections());
+    if detections.is_empty() { remove(&path) } else { write_json(&path, &detections) }
+}
+
+/// Removes what an earlier evaluation has left, if anything.
+fn remove(path: &Path) -> Result<(), EvalError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(EvalError::Io { path: path.to_owned(), source }),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {

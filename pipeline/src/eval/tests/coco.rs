@@ -76,6 +76,23 @@ fn pairs_are_written_as_coco_with_new_numbers() {
     assert_eq!(truth["annotations"][1]["category_id"], 2);
 }
 
+#[test]
+fn without_any_detection_there_is_no_file_of_them() {
+    let root = tempfile::tempdir().unwrap();
+    let set = root.path().join("set");
+    save(&set.join("val/a_temp.png"), &part(60, None));
+    save(&set.join("val/a_test.bmp"), &part(60, None));
+    fs::rename(set.join("val/a_test.bmp"), set.join("val/a_test.png")).unwrap();
+    fs::write(set.join("val/a.txt"), "4 4 8 8 1\n").unwrap();
+    let plan = plan(root.path(), Layout::Deeppcb);
+    fs::create_dir(&plan.output).unwrap();
+    let detections = plan.output.join("coco_detections.json");
+    fs::write(&detections, "of an earlier evaluation").unwrap();
+    let metrics = evaluate(&plan, &mut MeanDifference::default(), &mut Calls::default()).unwrap();
+    assert_eq!(metrics.boxes.map(|boxes| (boxes.misses, boxes.precision())), Some((1, None)));
+    assert!(!detections.exists() && plan.output.join("coco_ground_truth.json").exists());
+}
+
 /// Of pycocotools at an overlap of 0.33, where there is one.
 fn average_precision(output: &Path) -> Option<f64> {
     const SCRIPT: &str = r#"
