@@ -254,16 +254,24 @@ impl Tuner {
         checkpoint::save(path, SCHEMA, kept, &self.tail.state()?)
     }
 
-    /// Goes on where the training stopped whose checkpoint `path` is, and returns what its caller knew of the run.
+    /// Returns what the caller knew of the run whose checkpoint `path` is, whatever its options were.
+    ///
+    /// # Errors
+    /// When the file cannot be read, [`ModelError::Malformed`] when it is no checkpoint.
+    pub fn run_in(path: &Path) -> Result<serde_json::Value, ModelError> {
+        Ok(checkpoint::open::<serde_json::Value>(path, SCHEMA)?.0.run)
+    }
+
+    /// Goes on where the training stopped whose checkpoint `path` is.
     ///
     /// # Errors
     /// [`ModelError::Malformed`] when the file is no checkpoint, [`ModelError::Mismatch`] when it is one with other options or classes.
-    pub fn resume(&mut self, path: &Path) -> Result<serde_json::Value, ModelError> {
+    pub fn resume(&mut self, path: &Path) -> Result<(), ModelError> {
         let (kept, state) = checkpoint::open::<TuningOptions>(path, SCHEMA)?;
         kept.check(path, &self.options)?;
         self.tail.restore(state, kept.steps)?;
         self.steps = kept.steps;
-        Ok(kept.run)
+        Ok(())
     }
 }
 

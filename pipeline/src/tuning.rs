@@ -273,10 +273,17 @@ fn fingerprint(plan: &TuningPlan, gathered: &Gathered, published_sha256: &str) -
         let part = if picture.part == Part::Train { "train" } else { "validation" };
         format!("{part} {} {}", picture.class, picture.content(digest))
     });
-    let TuningPlan { pictures, epochs, patience, .. } = plan;
+    let TuningPlan { pictures: HeadPlan { resolution_px, seed, .. }, epochs, patience, options, .. } = plan;
     let pictures_sha256 = sha256(members.collect::<Vec<_>>().join("\n"));
-    let resolution_px = pictures.resolution_px;
-    format!(
-        "resolution {resolution_px}\nepochs {epochs}\npatience {patience}\nencoder {published_sha256}\npictures of SHA-256 {pictures_sha256}"
-    )
+    // The seed before the pictures, whose parts follow from it: the first difference is named.
+    [
+        format!("resolution {resolution_px}"),
+        format!("epochs {epochs}"),
+        format!("patience {patience}"),
+        format!("frozen blocks {}", options.frozen_blocks),
+        format!("seed {seed}"),
+        format!("encoder {published_sha256}"),
+        format!("pictures of SHA-256 {pictures_sha256}"),
+    ]
+    .join("\n")
 }

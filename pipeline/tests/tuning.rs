@@ -159,10 +159,19 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     assert!(stopped.is_err() && output.join("last.safetensors").exists());
     let other = TuningPlan { epochs: 3, ..resumed(&data, &output) };
     let error = trained(&tools, &other).unwrap_err();
-    let found = "a run with steps of all epochs 30 (another needs another --output), found steps of all epochs 20";
+    let found = "a run with --epochs 3 (another needs another --output), found --epochs 2";
     assert!(error.contains("last.safetensors") && error.ends_with(found), "{error}");
-    let error = trained(&tools, &TuningPlan { patience: 9, ..resumed(&data, &output) }).unwrap_err();
-    assert!(error.ends_with("a run with patience 9 (another needs another --output), found patience 2"), "{error}");
+    let mut others = [(); 3].map(|()| resumed(&data, &output));
+    others[0].patience = 9;
+    others[1].options.frozen_blocks = 10;
+    others[2].pictures.seed = 4;
+    let options =
+        [("--patience 9", "--patience 2"), ("--frozen-blocks 10", "--frozen-blocks 11"), ("--seed 4", "--seed 3")];
+    for (other, (asked, found)) in others.iter().zip(options) {
+        let error = trained(&tools, other).unwrap_err();
+        let found = format!("a run with {asked} (another needs another --output), found {found}");
+        assert!(error.ends_with(&found), "{error}");
+    }
     let damaged = root.path().join("damaged");
     fs::create_dir(&damaged).unwrap();
     fs::write(damaged.join("last.safetensors"), "cut short").unwrap();

@@ -46,8 +46,7 @@ impl<O: Serialize + PartialEq> Kept<O> {
 /// Returns name and value of each option: `frozen blocks 5`.
 fn in_words(options: &impl Serialize) -> Vec<String> {
     let value = serde_json::to_value(options).unwrap_or_default();
-    let name = |key: &str| if key == "steps" { "steps of all epochs".to_owned() } else { key.replace('_', " ") };
-    value.as_object().into_iter().flatten().map(|(key, value)| format!("{} {value}", name(key))).collect()
+    value.as_object().into_iter().flatten().map(|(key, value)| format!("{} {value}", key.replace('_', " "))).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

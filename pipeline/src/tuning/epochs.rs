@@ -12,6 +12,10 @@ use crate::head::HeadError;
 
 /// Steps over which the loss that is shown is averaged.
 const SHOWN_STEPS: usize = 20;
+/// What a run that cannot be compared is not known to have.
+const THESE: &str = "these pictures and options";
+/// Facts about a run that are options of `loupe train`.
+const OPTIONS: [&str; 6] = ["resolution", "epochs", "patience", "speech epochs", "frozen blocks", "seed"];
 
 /// One pass over the training part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +49,11 @@ pub(super) trait Course {
     /// Writes a checkpoint with what is known of the run.
     fn save(&self, path: &Path, run: &Value) -> Result<(), ModelError>;
 
-    /// Goes on from a checkpoint and returns what was known of the run.
-    fn resume(&mut self, path: &Path) -> Result<Value, ModelError>;
+    /// Returns what was known of the run of a checkpoint.
+    fn run_in(&self, path: &Path) -> Result<Value, ModelError>;
+
+    /// Goes on from a checkpoint of a run with the same options.
+    fn resume(&mut self, path: &Path) -> Result<(), ModelError>;
 }
 
 /// How long a course goes on, and where it is kept meanwhile.
@@ -117,23 +124,26 @@ impl Run {
 
     fn reopened(course: &mut dyn Course, checkpoint: &Path, schedule: &Schedule) -> Result<Self, HeadError> {
         let Schedule { fingerprint, advice, .. } = schedule;
-        let other = |expected: &str, found: String| {
-            HeadError::unfit(checkpoint, format!("a run with {expected} ({advice})"), found)
+        let other = |expected: &str, found: &str| {
+            let expected = format!("a run with {} ({advice})", as_typed(expected));
+            HeadError::unfit(checkpoint, expected, as_typed(found))
         };
-        let value = course.resume(checkpoint).map_err(|error| match error {
+        let refused = |error: ModelError| match error {
             ModelError::Malformed { .. } => {
                 HeadError::unfit(checkpoint, "a checkpoint (delete it to begin anew)", error.to_string())
             }
             ModelError::Io { .. } => error.into(),
-            ModelError::Mismatch { expected, found, .. } => other(&expected, found),
-            error => other("these pictures and options", error.to_string()),
-        })?;
-        let run: Self =
-            serde_json::from_value(value).map_err(|error| other("these pictures and options", error.to_string()))?;
-        match difference(fingerprint, &run.fingerprint) {
-            None => Ok(run),
-            Some((expected, found)) => Err(other(expected, found.to_owned())),
+            ModelError::Mismatch { expected, found, .. } => other(&expected, &found),
+            error => other(THESE, &error.to_string()),
+        };
+        let value = course.run_in(checkpoint).map_err(refused)?;
+        let run: Self = serde_json::from_value(value).map_err(|error| other(THESE, &error.to_string()))?;
+        // Before the options, whose steps follow from pictures and epochs: what the user has changed is named.
+        if let Some((expected, found)) = difference(fingerprint, &run.fingerprint) {
+            return Err(other(expected, found));
         }
+        course.resume(checkpoint).map_err(refused)?;
+        Ok(run)
     }
 
     fn train(
@@ -177,11 +187,20 @@ impl Run {
 /// Returns the first lines in which two fingerprints differ. Of other facts, as another version writes them, none can be compared.
 fn difference<'a>(expected: &'a str, found: &'a str) -> Option<(&'a str, &'a str)> {
     if expected.lines().count() != found.lines().count() {
-        return Some(("these pictures and options", "a run by another version of Loupe"));
+        return Some((THESE, "a run by another version of Loupe"));
     }
     let pairs = expected.lines().zip(found.lines());
     let different = pairs.into_iter().find(|(expected, found)| expected != found);
     different.or_else(|| (expected != found).then_some((expected, found)))
+}
+
+/// Returns facts, separated by commas, with those that an option of the command line states as it is typed.
+fn as_typed(facts: &str) -> String {
+    let typed = |fact: &str| {
+        let option = OPTIONS.iter().find_map(|option| Some((option, fact.strip_prefix(option)?.strip_prefix(' ')?)));
+        option.map_or_else(|| fact.to_owned(), |(option, value)| format!("--{} {value}", option.replace(' ', "-")))
+    };
+    facts.split(", ").map(typed).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the mean of the last losses, which is shown.
@@ -204,6 +223,13 @@ mod tests {
         assert_eq!(difference("epochs 3\npatience 2", "epochs 4\npatience 2"), Some(("epochs 3", "epochs 4")));
         let (expected, found) = difference("epochs 3\npatience 2", "3fa9c1").unwrap();
         assert_eq!((expected, found), ("these pictures and options", "a run by another version of Loupe"));
+    }
+
+    #[test]
+    fn options_are_named_as_they_are_typed() {
+        assert_eq!(as_typed("frozen blocks 5, seed 3"), "--frozen-blocks 5, --seed 3");
+        assert_eq!(as_typed("speech epochs 6"), "--speech-epochs 6");
+        assert_eq!(as_typed("pictures of SHA-256 3fa9c1, head rate 0.1"), "pictures of SHA-256 3fa9c1, head rate 0.1");
     }
 
     #[test]

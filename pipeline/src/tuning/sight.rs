@@ -58,7 +58,11 @@ impl Course for SightCourse<'_> {
         self.tuner.save(path, run)
     }
 
-    fn resume(&mut self, path: &Path) -> Result<Value, ModelError> {
+    fn run_in(&self, path: &Path) -> Result<Value, ModelError> {
+        Tuner::run_in(path)
+    }
+
+    fn resume(&mut self, path: &Path) -> Result<(), ModelError> {
         self.tuner.resume(path)
     }
 }

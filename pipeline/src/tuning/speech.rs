@@ -109,7 +109,10 @@ pub(super) fn teach(
         patience: PATIENCE,
         last: folder.join(CHECKPOINT),
         best: folder.join(BEST),
-        fingerprint: format!("{fingerprint}\nlanguage model {language_sha256}\nanswers {}", sha256(words.join("\n"))),
+        fingerprint: format!(
+            "{fingerprint}\nspeech epochs {epochs}\nlanguage model {language_sha256}\nanswers {}",
+            sha256(words.join("\n"))
+        ),
         advice: "delete it to teach the language model anew",
     };
     let run = Run::through(&mut course, &schedule, watch)?;
@@ -203,7 +206,11 @@ impl Course for SpeechCourse<'_> {
         self.tuner.save(path, run)
     }
 
-    fn resume(&mut self, path: &Path) -> Result<Value, ModelError> {
+    fn run_in(&self, path: &Path) -> Result<Value, ModelError> {
+        VisualTuner::run_in(path)
+    }
+
+    fn resume(&mut self, path: &Path) -> Result<(), ModelError> {
         self.tuner.resume(path)
     }
 }
