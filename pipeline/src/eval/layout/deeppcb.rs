@@ -89,10 +89,11 @@ fn missing_images(files: &[PathBuf], there: &HashSet<Pair>) -> BTreeSet<PathBuf>
     missing.into_values().collect()
 }
 
-/// Other texts may lie beside the pairs.
+/// Other texts may lie beside the pairs; an empty one says that there is no defect.
 fn has_labels(file: &Path) -> bool {
     let is_text = file.extension().is_some_and(|extension| extension == "txt");
-    is_text && fs::read_to_string(file).is_ok_and(|text| !parse_labels(&text, file).0.is_empty())
+    is_text
+        && fs::read_to_string(file).is_ok_and(|text| text.trim().is_empty() || !parse_labels(&text, file).0.is_empty())
 }
 
 fn add_pair(image: PathBuf, dataset: &mut Dataset) -> Result<(), EvalError> {

@@ -74,6 +74,7 @@ fn deeppcb_pairs_and_what_they_lack() {
         ("val/8_temp.jpg", "k"),
         ("val/8.txt", "1 2 11 22 1\n"),
         ("val/board_not/9.txt", "1 2 11 22 1\n"),
+        ("val/10.txt", ""),
         ("val/notes.txt", "4 boards of the first batch\n"),
         ("train/5_test.jpg", "h"),
         ("train/5_temp.jpg", "i"),
@@ -86,6 +87,7 @@ fn deeppcb_pairs_and_what_they_lack() {
     let missing = [
         ("2_temp.jpg", "template"),
         ("3.txt", "labels"),
+        ("10_test.jpg", "picture"),
         ("6_test.jpg", "picture"),
         ("7_test.png", "picture"),
         ("8_test.jpg", "picture"),
