@@ -52,6 +52,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the file from which an interrupted evaluation goes on.
+    pub fn journal(&self) -> PathBuf {
+        self.output.join(JOURNAL)
+    }
+
     fn subject(&self, inspector: &dyn Inspector) -> Subject {
         Subject {
             dataset: self.dataset.display().to_string(),
@@ -83,7 +88,7 @@ pub fn evaluate(plan: &Plan, inspector: &mut dyn Inspector, watcher: &mut dyn Wa
     // Found out before an hour of work, not after it.
     output::prepare(&plan.output)?;
     let dataset = Dataset::open(&plan.dataset, plan.layout, plan.good.as_deref())?;
-    let mut journal = Journal::open(&plan.output.join(JOURNAL))?;
+    let mut journal = Journal::open(&plan.journal())?;
     if !journal.is_empty() {
         tracing::info!(known = journal.len(), "going on with an evaluation that was interrupted");
     }

@@ -30,6 +30,7 @@ pub use domain_evaluation::{
 };
 pub use error::HeadError;
 pub use evaluation::Evaluation;
+pub(crate) use features::JOURNAL as DESCRIBED;
 pub(crate) use features::in_picture;
 pub use few_shot::{FewShotPlan, evaluate_few_shot};
 pub use folders::{Part, Picture, read};

@@ -1,9 +1,18 @@
-//! SIGINT and SIGTERM: the first asks a run to drain, the second to stop at once, the third ends the process.
+//! SIGINT and SIGTERM. Of a run, the first asks to drain, the second to stop at once, the third ends the process. Training and evaluation, which
+//! can go on later, end at the first, with a word about that.
 
-use std::{io, thread, thread::JoinHandle};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    thread::JoinHandle,
+};
 
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
+    flag,
     iterator::{Handle, Signals},
 };
 
@@ -22,11 +31,33 @@ impl SignalWatch {
     /// # Errors
     /// When the operating system refuses the handlers or the thread.
     pub fn start(stop: Stop) -> io::Result<Self> {
+        Self::listen(move |signal| obey(&stop, signal))
+    }
+
+    /// Returns a watch that ends the process by the first signal, after one line on standard error: from which of the files `kept`, the latest
+    /// first, the same command will go on.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn farewell(kept: Vec<PathBuf>) -> io::Result<Self> {
+        // Whoever reads standard error may have stopped reading: then the second signal ends the process.
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&is_leaving))?;
+            flag::register(signal, Arc::clone(&is_leaving))?;
+        }
+        Self::listen(move |signal| {
+            writeln!(io::stderr(), "{}", last_words(&kept)).ok();
+            signal_hook::low_level::emulate_default_handler(signal).ok();
+        })
+    }
+
+    fn listen(mut heed: impl FnMut(i32) + Send + 'static) -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let handle = signals.handle();
         let listener = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
-                obey(&stop, signal);
+                heed(signal);
             }
         })?;
         Ok(Self { handle, listener: Some(listener) })
@@ -46,6 +77,15 @@ fn obey(stop: &Stop, signal: i32) {
     }
 }
 
+/// Says what becomes of the work that is done. A file without content holds none.
+fn last_words(kept: &[PathBuf]) -> String {
+    let holds_work = |path: &&PathBuf| fs::metadata(path).is_ok_and(|data| data.len() > 0);
+    match kept.iter().find(holds_work) {
+        Some(path) => format!("loupe: interrupted; the same command goes on from {}", path.display()),
+        None => "loupe: interrupted; the same command begins anew".to_owned(),
+    }
+}
+
 impl Drop for SignalWatch {
     fn drop(&mut self) {
         self.handle.close();
@@ -59,6 +99,17 @@ impl Drop for SignalWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_name_the_first_file_that_holds_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = ["missing", "empty", "work", "older"].map(|name| folder.path().join(name));
+        for (path, content) in kept[1..].iter().zip(["", "a", "b"]) {
+            fs::write(path, content).unwrap();
+        }
+        assert!(last_words(&kept).ends_with(&format!("the same command goes on from {}", kept[2].display())));
+        assert_eq!(last_words(&kept[..2]), "loupe: interrupted; the same command begins anew");
+    }
 
     #[test]
     fn the_first_signal_drains_and_the_second_aborts() {

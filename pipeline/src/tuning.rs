@@ -68,6 +68,13 @@ pub struct TuningPlan {
     pub speech: Option<SpeechPlan>,
 }
 
+impl TuningPlan {
+    /// Returns the files from which an interrupted run goes on, the latest first.
+    pub fn checkpoints(&self) -> Vec<PathBuf> {
+        [speech::CHECKPOINT, CHECKPOINT].map(|name| self.pictures.output.join(name)).to_vec()
+    }
+}
+
 /// How the language model is taught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpeechPlan {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Cursor,
+    os::unix::process::ExitStatusExt as _,
     process::{Command, Output},
     thread,
     time::Duration,
@@ -152,7 +153,7 @@ fn heads_of_few_pictures_are_drawn_measured_and_compared() {
 }
 
 #[test]
-fn a_killed_training_goes_on_and_comes_to_the_same() {
+fn an_interrupted_training_says_so_goes_on_and_comes_to_the_same() {
     let bench = Bench::new();
     draw(&bench, "data", (0, 40));
     let Some(mut train) = with_models(&bench, &TRAIN) else { return };
@@ -162,8 +163,10 @@ fn a_killed_training_goes_on_and_comes_to_the_same() {
         assert!(child.try_wait().unwrap().is_none(), "ended before it was killed");
         thread::sleep(Duration::from_millis(2));
     }
-    signal(&child, "-KILL");
-    child.wait().unwrap();
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.status.signal()), (None, Some(2)));
+    assert_eq!(one_line(&output), "loupe: interrupted; the same command goes on from head/described.jsonl");
     assert!(!bench.path("head/head.safetensors").exists());
     let output = with_models(&bench, &TRAIN).unwrap().env("LOUPE_LOG", "info").output().unwrap();
     let resumed = json(&output);

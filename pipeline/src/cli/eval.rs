@@ -18,6 +18,7 @@ use crate::{
     head::ClassLayout,
     home::StationName,
     kit::{Kit, Text},
+    signals::SignalWatch,
 };
 
 mod compare;
@@ -232,8 +233,10 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Outcome> {
         return domain::run(args.domain_order(domain, folders), args.print());
     };
     let mut inspector = args.inspector(layout)?;
+    let plan = args.plan(layout, folders);
+    let _signals = SignalWatch::farewell(vec![plan.journal()])?;
     let mut progress = Progress { bar: progress::bar(0, "judging images") };
-    let metrics = evaluate(&args.plan(layout, folders), inspector.as_mut(), &mut progress);
+    let metrics = evaluate(&plan, inspector.as_mut(), &mut progress);
     progress.bar.finish_and_clear();
     let metrics = metrics?;
     warn_of_problems(&metrics)?;

@@ -18,8 +18,9 @@ use models::{
 use super::{Outcome, options_for, print_json, print_line, print_next_of_domain, progress, warn_of_left_out};
 use crate::{
     diagnosis::good_classes,
-    head::{ClassLayout, ClassMeasures, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
+    head::{ClassLayout, ClassMeasures, DESCRIBED, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
+    signals::SignalWatch,
     tuning::{Epoch, Exam, Progress, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
 
@@ -147,6 +148,7 @@ impl TrainArgs {
 }
 
 fn train_head(plan: &HeadPlan, mut kit: Kit) -> anyhow::Result<Trained> {
+    let _signals = SignalWatch::farewell(vec![plan.output.join(DESCRIBED)])?;
     let bar = progress::bar(0, "encoding pictures");
     let trained = train(plan, kit.encoder(plan.resolution_px)?, &mut |done, total| {
         bar.set_length(total as u64);
@@ -186,6 +188,7 @@ fn teach(plan: &TuningPlan, device: TrainingDevice, kit: &Kit) -> anyhow::Result
     let device = device.open()?;
     let (engine, published) = kit.encoder_source()?;
     let workshop = Workshop { engine: &engine, device: &device, published: &published };
+    let _signals = SignalWatch::farewell(plan.checkpoints())?;
     let bar = progress::bar(0, "reading pictures");
     let training = tune(plan, workshop, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();

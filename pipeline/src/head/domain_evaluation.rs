@@ -103,6 +103,11 @@ impl DomainPlan<'_> {
     const fn asked(&self) -> Asked {
         if self.ablations { Asked::WithAblations } else { Asked::Everyone }
     }
+
+    /// Returns the file from which an interrupted evaluation goes on.
+    pub fn journal(&self) -> PathBuf {
+        self.output.join(JOURNAL)
+    }
 }
 
 /// Measures `examinee` and writes `metrics.json`, `predictions.jsonl`, `predictions.csv` and `report.html`. Of a data set with parts the
@@ -132,7 +137,7 @@ pub fn evaluate_domain(
         done += 1;
         watch(done, total);
     };
-    let mut examiner = Examiner::open(examinee, &plan.output.join(JOURNAL))?;
+    let mut examiner = Examiner::open(examinee, &plan.journal())?;
     let blank = examiner.named_in_blank()?;
     let found = examiner.find_in_each(&mut own, plan.asked(), &mut count)?;
     let strange = examiner.find_in_each(&mut others, Asked::Head, &mut count)?;

@@ -11,7 +11,7 @@ use super::{HeadError, Parts, Picture};
 use crate::journal::{self, Journal};
 
 /// What is known while a run is not complete, in its output folder.
-pub(super) const JOURNAL: &str = "described.jsonl";
+pub(crate) const JOURNAL: &str = "described.jsonl";
 /// Says how a picture becomes a description, beside the encoder; changes when [`describe`] does.
 const RECIPE: &str = "means of all maps";
 

@@ -12,6 +12,7 @@ use crate::{
     },
     kit::{Kit, Text},
     policy::Policy,
+    signals::SignalWatch,
 };
 
 /// What to measure and where.
@@ -57,6 +58,7 @@ pub(super) fn run(order: Order<'_>, print: Print) -> anyhow::Result<Outcome> {
     let familiar_from = Policy::default().familiar_from;
     let Order { dataset, layout, strangers, ablations, output, .. } = order;
     let plan = DomainPlan { dataset, layout, strangers, familiar_from, ablations, output };
+    let _signals = SignalWatch::farewell(vec![plan.journal()])?;
     let bar = progress::bar(0, "looking at pictures");
     let evaluation = evaluate_domain(&mut examinee, plan, &mut progress::counting(&bar));
     bar.finish_and_clear();

@@ -9,8 +9,11 @@ use models::{
 
 use super::{Folders, Outcome, Print, print_json, print_line, progress, warn_of_left_out};
 use crate::{
-    head::{ClassLayout, FewShotPlan, HEAD_FILE, HeadEvaluation, RESOLUTION_PX, evaluate, evaluate_few_shot},
+    head::{
+        ClassLayout, DESCRIBED, FewShotPlan, HEAD_FILE, HeadEvaluation, RESOLUTION_PX, evaluate, evaluate_few_shot,
+    },
     kit::Kit,
+    signals::SignalWatch,
 };
 
 /// Measures the head in the folder `head` and says what came of it.
@@ -19,8 +22,9 @@ use crate::{
 /// One line that names the file or folder, what was expected and what was found.
 pub(super) fn run(head: &Path, folders: Folders<'_>, layout: ClassLayout, print: Print) -> anyhow::Result<Outcome> {
     let (mut encoder, opened) = open_parts(head)?;
-    let bar = progress::bar(0, "classifying pictures");
     let Folders { dataset, output } = folders;
+    let _signals = SignalWatch::farewell(vec![output.join(DESCRIBED)])?;
+    let bar = progress::bar(0, "classifying pictures");
     let evaluation = evaluate((head, &opened), &mut encoder, (dataset, layout), output, &mut progress::counting(&bar));
     bar.finish_and_clear();
     say(&evaluation?, folders, print)
@@ -40,6 +44,7 @@ pub(super) fn run_few_shot((shots, seeds): (u32, u64), folders: Folders<'_>, pri
         resolution_px: RESOLUTION_PX,
     };
     let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
+    let _signals = SignalWatch::farewell(vec![folders.output.join(DESCRIBED)])?;
     let bar = progress::bar(0, "encoding pictures");
     let evaluation = evaluate_few_shot(&plan, kit.encoder(RESOLUTION_PX)?, &mut progress::counting(&bar));
     bar.finish_and_clear();
