@@ -1,7 +1,7 @@
 //! `loupe train`: learn to name the user's own classes.
 
 use std::{
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +21,12 @@ use crate::{
     head::{ClassLayout, ClassMeasures, DESCRIBED, HeadPlan, LeftOut, RESOLUTION_PX, Trained, train},
     kit::Kit,
     signals::SignalWatch,
-    tuning::{Epoch, Exam, Progress, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
+    tuning::{Exam, Speech, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
+
+mod teller;
+
+use teller::Teller;
 
 /// Arguments of `loupe train`.
 #[derive(Debug, Args)]
@@ -189,46 +193,12 @@ fn teach(plan: &TuningPlan, device: TrainingDevice, kit: &Kit) -> anyhow::Result
     let (engine, published) = kit.encoder_source()?;
     let workshop = Workshop { engine: &engine, device: &device, published: &published };
     let _signals = SignalWatch::farewell(plan.checkpoints())?;
-    let bar = progress::bar(0, "reading pictures");
-    let training = tune(plan, workshop, &mut |progress| show(&bar, progress));
-    bar.finish_and_clear();
+    let mut teller = Teller::new(plan);
+    let training = tune(plan, workshop, &mut |progress| teller.tell(progress));
+    drop(teller);
     let training = training?;
     warn_of_left_out(&training.left_out)?;
     Ok(training)
-}
-
-fn show(bar: &indicatif::ProgressBar, progress: Progress<'_>) {
-    let at = |done: usize, total: usize, message: String| {
-        if bar.length() != Some(total as u64) || bar.position() > done as u64 {
-            bar.reset_eta();
-        }
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-        bar.set_message(message);
-    };
-    match progress {
-        Progress::Reading(done, total) => at(done, total, "reading pictures".to_owned()),
-        Progress::Training(done, total, loss) => at(done, total, format!("training, loss {loss:.3}")),
-        Progress::Describing(done, total) => at(done, total, "looking again".to_owned()),
-        Progress::Teaching(done, total, loss) => {
-            at(done, total, format!("teaching the language model, loss {loss:.3}"));
-        }
-        Progress::Asking(done, total) => at(done, total, "asking the language model".to_owned()),
-        Progress::Fitting => bar.set_message("fitting the head"),
-        // Also where nobody looks at a bar: an hour without a word looks like a fault.
-        Progress::Epoch(epoch) => bar.suspend(|| tell("", epoch)),
-        Progress::SpeechEpoch(epoch) => bar.suspend(|| tell("language model, ", epoch)),
-    }
-}
-
-fn tell(who: &str, epoch: &Epoch) {
-    let Epoch { epoch, loss, validation, seconds } = epoch;
-    let line = format!(
-        "{who}epoch {epoch}: loss {loss:.3}; validation loss {:.3}, accuracy {:.3}; {seconds:.0} s",
-        validation.loss, validation.accuracy
-    );
-    // Who closed standard error does not want to know.
-    writeln!(io::stderr().lock(), "{line}").ok();
 }
 
 fn explain_training(training: &Training, output: &Path) -> anyhow::Result<Outcome> {
@@ -300,6 +270,7 @@ mod tests {
     use models::{tuning::Score, visual_tuning::VisualTuningOptions};
 
     use super::*;
+    use crate::tuning::Epoch;
 
     #[test]
     fn a_language_model_that_has_learned_nothing_is_called_so() {
