@@ -66,6 +66,9 @@ impl Home {
     }
 }
 
+/// The name in reports where pictures are inspected without a station.
+pub(crate) const UNNAMED: &str = "unnamed";
+
 /// A station's name: fit to be the name of a folder on every system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]

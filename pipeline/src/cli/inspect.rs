@@ -18,7 +18,7 @@ use crate::{
     diagnosis::{EyesSource, good_classes},
     enrolment::StationCard,
     evidence::EvidencePolicy,
-    home::{Home, StationName},
+    home::{Home, StationName, UNNAMED},
     kit::{Kit, Text, settings_sha256},
     recorder::Recorder,
     report::{Report, Verdict},
@@ -75,7 +75,7 @@ impl InspectArgs {
         let card = self.station.as_ref().map(|name| StationCard::open(&home, name)).transpose()?;
         let config = FolderConfig { paths: self.paths.clone(), mode: FolderMode::Once, recursive: self.recursive };
         let source = open(&config)?;
-        let name = card.as_ref().map_or("unnamed", |card| card.name.as_str());
+        let name = card.as_ref().map_or(UNNAMED, |card| card.name.as_str());
         let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
         let reference = card.as_ref().map(|card| kit.reference(&home, card)).transpose()?;
         let eyes = self.eyes(&mut kit)?;

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{format, picture};
-use crate::report::{Description, Diagnosis, Evidence, EvidenceKind, FoundBy, Report, Severity, Verdict};
+use crate::{
+    home::UNNAMED,
+    report::{Description, Diagnosis, Evidence, EvidenceKind, FoundBy, Report, Severity, Verdict},
+};
 
 /// Longest side of a picture inside the page.
 const PICTURE_SIDE_PX: u32 = 560;
@@ -74,7 +77,7 @@ impl Card {
             verdict: report.verdict,
             sign: format::sign(report.verdict),
             name: name_of(report),
-            place: format!("{} #{}", report.station, report.seq),
+            place: place_of(report),
             reason: report.reason.clone(),
             facts: facts(report),
             defects: report.defects.iter().take(MAX_DEFECTS).map(defect_line).collect(),
@@ -99,6 +102,14 @@ impl Card {
 pub(super) fn name_of(report: &Report) -> String {
     let source = &report.source;
     source.path.as_deref().map_or_else(|| format!("{} frame {}", source.camera, source.frame), format::file_name)
+}
+
+/// Returns the station with the number of its picture; without a station, the file as it was named.
+pub(super) fn place_of(report: &Report) -> String {
+    match &report.source.path {
+        Some(path) if report.station == UNNAMED => path.clone(),
+        _ => format!("{} #{}", report.station, report.seq),
+    }
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {

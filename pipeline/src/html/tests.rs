@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     evidence::EvidencePolicy,
+    home::UNNAMED,
     ledger::LedgerEntry,
     recorder::{Picture, Recorder},
     report::{Report, Verdict, tests::full_example},
@@ -43,6 +44,16 @@ fn page_of(reports: Vec<Report>) -> String {
 
 fn count(page: &str, what: &str) -> usize {
     page.matches(what).count()
+}
+
+#[test]
+fn without_a_station_a_picture_is_told_by_its_path() {
+    let mut unnamed = report(Verdict::Fail, 9.0);
+    unnamed.station = UNNAMED.to_owned();
+    unnamed.source.path = Some("batch 7/lid.png".to_owned());
+    let page = page_of(vec![unnamed]);
+    // Of the card and of the line in the table.
+    assert_eq!((count(&page, ">batch 7/lid.png<"), count(&page, "unnamed #")), (2, 0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::{
-    cards::{Card, Files, name_of},
+    cards::{Card, Files, name_of, place_of},
     charts::{Histogram, Strip, coordinate, shares},
     format,
 };
@@ -188,7 +188,7 @@ fn lines(store: &Store, rows: &[ReportRow], cards: &[Card]) -> Result<Vec<Line>,
             sign: format::sign(row.verdict),
             verdict: row.verdict,
             name: name_of(&report),
-            place: format!("{} #{}", row.station, row.seq),
+            place: place_of(&report),
             ratio: row.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×", format::number(ratio))),
             took: format::millis(row.total_millis),
         })
