@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, imageops};
 use models::{
+    Scope,
     bundle::{Bundle, DEFAULT_BUNDLE, Role},
     burn_engine::{BurnBackend, BurnDevice},
     cache::Cache,
@@ -19,6 +20,7 @@ use pipeline::{
     head::{ClassLayout, HeadPlan},
     tuning::{Exam, Progress, SpeechPlan, Training, TuningPlan, Workshop, tune},
 };
+use serde_json::json;
 
 /// What trains, where the cache has its files.
 struct Tools {
@@ -183,6 +185,55 @@ fn an_interrupted_training_goes_on_and_comes_to_the_same() {
     let pairs: Vec<(f64, f64)> = losses(&whole).into_iter().zip(losses(&resumed)).collect();
     assert!(pairs.len() == 3 && pairs.iter().all(|(a, b)| (a - b).abs() < 1e-4), "{pairs:?}");
     assert!(!output.join("last.safetensors").exists());
+}
+
+/// Writes five pictures with a box of each of two kinds, and their labels as COCO.
+fn labelled(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for number in 0..10_u32 {
+        let (id, file_name) = (number + 1, format!("{number:02}.png"));
+        let (x, y) = (20 + number * 13 % 120, 20 + number * 29 % 80);
+        let mut picture = RgbImage::from_fn(200, 140, |x, y| Rgb([100 + ((x * 7 + y * 3 + number) % 11) as u8; 3]));
+        let flaw = imageops::crop_imm(&part(number as usize % 2, number), 0, 0, 40, 30).to_image();
+        imageops::replace(&mut picture, &flaw, x.into(), y.into());
+        picture.save(folder.join(&file_name)).unwrap();
+        images.push(json!({"id": id, "file_name": file_name, "width": 200, "height": 140}));
+        annotations.push(json!({"id": id, "image_id": id, "category_id": number % 2 + 1, "bbox": [x, y, 40, 30]}));
+    }
+    let categories = json!([{"id": 1, "name": "comb"}, {"id": 2, "name": "grid"}]);
+    let labels = json!({"images": images, "annotations": annotations, "categories": categories});
+    fs::write(folder.join("labels.json"), labels.to_string()).unwrap();
+}
+
+#[test]
+fn an_interrupted_training_by_places_goes_on_and_comes_to_the_same_eyes() {
+    let Some(tools) = Tools::found() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let (data, whole, output) = (root.path().join("boxes"), root.path().join("whole"), root.path().join("out"));
+    labelled(&data);
+    let by_places = |output: &Path, must_resume: bool| {
+        let mut plan = TuningPlan { must_resume, ..plan(&data, output) };
+        plan.pictures.layout = ClassLayout::Coco;
+        plan
+    };
+    let expected = trained(&tools, &by_places(&whole, false)).unwrap();
+    assert!(matches!(expected.scope, Scope::Places { .. }) && expected.labels == ["comb", "good", "grid"]);
+    let mut stop = |progress: Progress<'_>| assert!(!matches!(progress, Progress::Epoch(_)), "the power went");
+    let stopped = catch_unwind(AssertUnwindSafe(|| tune(&by_places(&output, false), tools.workshop(), &mut stop)));
+    assert!(stopped.is_err() && output.join("last.safetensors").exists());
+    let resumed = trained(&tools, &by_places(&output, true)).unwrap();
+    assert_eq!((resumed.epochs.len(), resumed.best_epoch), (3, expected.best_epoch));
+    let seen = |folder: &Path| {
+        let domain = Domain::open(&folder.join(DOMAIN_FILE)).unwrap();
+        let mut eyes = domain.eyes(&tools.engine, &tools.published, SessionConfig::default()).unwrap();
+        let id = cameras::FrameId { source: "test".into(), seq: 0 };
+        eyes.see(&cameras::decode_file(&data.join("03.png"), id).unwrap()).unwrap().description
+    };
+    let (expected, found) = (seen(&whole), seen(&output));
+    let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let apart = expected.iter().zip(&found).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+    assert!(apart < 1e-3 * most, "{apart} of {most}");
 }
 
 #[test]
