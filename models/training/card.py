@@ -17,23 +17,6 @@ LIMITS = {
 }
 # Those with living things in them.
 PLANTS = {"plantvillage_15", "coffee_leaf_bracol", "cotton_field"}
-COLOURS = ("#555", "#0a7", "#b50", "#05c")
-
-
-def curves(histories, width=480, height=200):
-    """Returns an SVG of the validation accuracies by epoch or round; `histories` are (name, entries of a history)."""
-    lines = {}
-    for name, history in histories:
-        for task in history[0]["validation"]:
-            lines[f"{name} {task}"] = [entry["validation"][task][0] for entry in history]
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 260} {height + 20}" font-family="sans-serif" font-size="11">']
-    for row, (name, values) in enumerate(lines.items()):
-        xs = [10 + (width - 20) * i / max(1, len(values) - 1) for i in range(len(values))]
-        points = " ".join(f"{x:.1f},{10 + height * (1 - v):.1f}" for x, v in zip(xs, values))
-        dash = "" if name.startswith("eyes") else ' stroke-dasharray="4 3"'
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[row % len(COLOURS)]}"{dash}/>')
-        parts.append(f'<text x="{width}" y="{20 + 16 * row}" fill="{COLOURS[row % len(COLOURS)]}">{name} {values[-1]:.3f}</text>')
-    return "\n".join([*parts, "</svg>\n"])
 
 
 def row(name, numbers):
@@ -56,12 +39,17 @@ def tables(head, see):
 
 
 def confusions(see):
-    """Returns the confusion matrices of the language model's answers, true classes in rows."""
-    parts = []
-    for task, numbers in (see["tasks"] if see else {}).items():
-        lines = [f"{name:46} " + " ".join(f"{n:3}" for n in counts) for name, counts in zip(numbers["labels"], numbers["confusion"])]
-        parts.append(f"### {task}\n\n```\n" + "\n".join(lines) + "\n```")
-    return "\n\n".join(parts)
+    """Returns the confusion matrices of the language model's answers."""
+    matrices = [matrix(task, numbers["labels"], numbers["confusion"]) for task, numbers in (see["tasks"] if see else {}).items()]
+    legend = "Answers of the language model: pictures by what they show (rows) and by what was said (columns, by the number of the class)."
+    return "\n\n".join([legend, *matrices]) if matrices else ""
+
+
+def matrix(task, labels, confusion):
+    """Returns one confusion matrix, true classes in rows, whose columns have the numbers of these."""
+    lines = [" " * 50 + " ".join(f"{number:3}" for number in range(1, len(labels) + 1))]
+    lines += [f"{number:2} {label:46} " + " ".join(f"{n:3}" for n in counts) for number, (label, counts) in enumerate(zip(labels, confusion), 1)]
+    return f"### {task}\n\n```\n" + "\n".join(lines) + "\n```"
 
 
 def trained_how(eyes, see, has_own_eyes):

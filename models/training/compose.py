@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import card
+import curves
 import domain
 import sight
 
@@ -50,7 +51,7 @@ def describe(arguments, head, trained):
     histories = [(name, run["history"]) for name, run in (("eyes", eyes), ("language model", see)) if run]
     (arguments.output / f"{arguments.domain}.md").write_text(card.card(arguments.domain, head, see, eyes, bool(trained), size))
     if histories:
-        (arguments.output / f"{arguments.domain}.svg").write_text(card.curves(histories))
+        (arguments.output / f"{arguments.domain}.svg").write_text(curves.curves(histories))
 
 
 def main():

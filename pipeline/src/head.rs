@@ -22,7 +22,7 @@ mod places;
 mod table;
 mod training;
 
-pub(crate) use charts::{ConfusionChart, LossChart, rendered};
+pub(crate) use charts::{By, ConfusionChart, LossChart, rendered};
 pub(crate) use domain_evaluation::domain_for;
 pub use domain_evaluation::{
     DOMAIN_SCHEMA, DomainEvaluation, DomainPlan, Examinee, JudgementMeasures, Refusals, Share, SpokenMeasures,

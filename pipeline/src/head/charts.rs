@@ -88,24 +88,51 @@ fn shortened(name: &str) -> String {
     name.chars().take(LETTERS - 1).chain(['…']).collect()
 }
 
-/// A labelled line across the chart.
+/// A number at an axis.
 struct Tick {
-    y: String,
+    at: String,
     label: String,
 }
 
-/// Losses over the steps of a fit.
+/// What the points of a curve come after.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By {
+    /// Steps of a fit; the first point is its start.
+    Step,
+    /// Epochs; the first point comes after the first.
+    Epoch,
+}
+
+impl By {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Epoch => "epoch",
+        }
+    }
+
+    /// Returns the number of the first point.
+    const fn first(self) -> usize {
+        match self {
+            Self::Step => 0,
+            Self::Epoch => 1,
+        }
+    }
+}
+
+/// Losses over the steps or epochs of a training.
 #[derive(Template)]
 #[template(path = "loss.svg")]
 pub(crate) struct LossChart {
     train: String,
     validation: String,
-    ticks: Vec<Tick>,
-    steps: usize,
+    losses: Vec<Tick>,
+    numbers: Vec<Tick>,
+    unit: &'static str,
 }
 
 impl LossChart {
-    pub(crate) fn of(curve: &[LossPoint]) -> Self {
+    pub(crate) fn of(curve: &[LossPoint], by: By) -> Self {
         let most = curve.iter().flat_map(|point| [point.train, point.validation]).fold(f64::MIN_POSITIVE, f64::max);
         let y = |loss: f64| HEIGHT * (1.0 - loss / most);
         let step = WIDTH / curve.len().saturating_sub(1).max(1) as f64;
@@ -119,15 +146,27 @@ impl LossChart {
         };
         let tick = |quarter: u8| {
             let loss = most * f64::from(quarter) / 4.0;
-            Tick { y: format!("{:.1}", y(loss)), label: format!("{loss:.3}") }
+            Tick { at: format!("{:.1}", y(loss)), label: format!("{loss:.3}") }
         };
+        let first = by.first();
+        let number =
+            |number: usize| Tick { at: format!("{:.1}", (number - first) as f64 * step), label: number.to_string() };
         Self {
             train: line(|point| point.train),
             validation: line(|point| point.validation),
-            ticks: (0..=4).map(tick).collect(),
-            steps: curve.len().saturating_sub(1),
+            losses: (0..=4).map(tick).collect(),
+            numbers: round_numbers(first, first + curve.len().saturating_sub(1)).map(number).collect(),
+            unit: by.name(),
         }
     }
+}
+
+/// Returns the multiples of 1, 2 or 5 times a power of ten from `first` to `last`, a dozen at most.
+fn round_numbers(first: usize, last: usize) -> impl Iterator<Item = usize> {
+    const MOST: usize = 11;
+    let mut strides = (0..).flat_map(|power| [1, 2, 5].map(|factor| factor * 10_usize.pow(power)));
+    let stride = strides.find(|stride| (last - first) / stride <= MOST).unwrap_or(1);
+    (first..=last).filter(move |number| number.is_multiple_of(stride))
 }
 
 #[cfg(test)]
@@ -149,9 +188,24 @@ mod tests {
     #[test]
     fn a_curve_runs_from_the_first_step_to_the_last() {
         let curve = [(1.0, 1.0), (0.5, 0.75), (0.25, 0.5)].map(|(train, validation)| LossPoint { train, validation });
-        let chart = LossChart::of(&curve);
-        assert_eq!((chart.train.as_str(), chart.steps), ("0.0,0.0 320.0,140.0 640.0,210.0 ", 2));
+        let chart = LossChart::of(&curve, By::Step);
+        assert_eq!((chart.train.as_str(), chart.unit), ("0.0,0.0 320.0,140.0 640.0,210.0 ", "step"));
         assert_eq!(chart.validation, "0.0,0.0 320.0,70.0 640.0,140.0 ");
-        assert!(rendered("loss.svg", &LossChart::of(&curve[..1])).unwrap().contains("0.0,0.0"));
+        let numbers = |chart: &LossChart| -> Vec<(String, String)> {
+            chart.numbers.iter().map(|tick| (tick.label.clone(), tick.at.clone())).collect()
+        };
+        let at = |number: &str, x: &str| (number.to_owned(), x.to_owned());
+        assert_eq!(numbers(&chart), [at("0", "0.0"), at("1", "320.0"), at("2", "640.0")]);
+        let by_epoch = LossChart::of(&curve, By::Epoch);
+        assert_eq!(numbers(&by_epoch), [at("1", "0.0"), at("2", "320.0"), at("3", "640.0")]);
+        assert!(rendered("loss.svg", &LossChart::of(&curve[..1], By::Epoch)).unwrap().contains(">epoch</text>"));
+        assert_eq!(LossChart::of(&[], By::Step).numbers.len(), 1);
+    }
+
+    #[test]
+    fn long_axes_have_few_round_numbers() {
+        assert_eq!(round_numbers(1, 20).collect::<Vec<_>>(), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+        assert_eq!(round_numbers(0, 117).last(), Some(110));
+        assert!(round_numbers(0, 123_456).count() <= 12);
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     ClassLayout, ClassMeasures, Classified, HEAD_FILE, HeadError, LeftOut, Part, Parts, Picture,
     card::Card,
-    charts::{ConfusionChart, LossChart, rendered},
+    charts::{By, ConfusionChart, LossChart, rendered},
     features::{Described, Describer, JOURNAL},
     layout::Listing,
     output::{check_output, write_texts},
@@ -279,7 +279,7 @@ fn write(folder: &Path, head: &Head, mut trained: Trained) -> Result<Trained, He
     let files = [
         ("head.json", text),
         ("confusion.svg", rendered("confusion.svg", &ConfusionChart::of(&trained.validation.confusion))?),
-        ("loss.svg", rendered("loss.svg", &LossChart::of(&trained.curve))?),
+        ("loss.svg", rendered("loss.svg", &LossChart::of(&trained.curve, By::Step))?),
         ("MODEL_CARD.md", rendered("MODEL_CARD.md", &Card::of(&trained))?),
     ];
     write_texts(folder, files)?;

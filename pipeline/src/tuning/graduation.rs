@@ -20,7 +20,7 @@ use super::{
     speech::{self, Exam, Taught},
 };
 use crate::head::{
-    ConfusionChart, Gathered, HeadError, Learned, LossChart, Part, Picture, in_picture, rendered, write_texts,
+    By, ConfusionChart, Gathered, HeadError, Learned, LossChart, Part, Picture, in_picture, rendered, write_texts,
 };
 
 /// Augmented views of each picture that the head is fitted to beside the plain one, at least and at most.
@@ -184,7 +184,7 @@ fn write(plan: &TuningPlan, domain: &Domain, training: &Training) -> Result<(), 
     let files = [
         ("training.json", text),
         ("confusion.svg", rendered("confusion.svg", &ConfusionChart::of(&training.validation.confusion))?),
-        ("loss.svg", rendered("loss.svg", &LossChart::of(&curve))?),
+        ("loss.svg", rendered("loss.svg", &LossChart::of(&curve, By::Epoch))?),
         ("MODEL_CARD.md", rendered("MODEL_CARD.md", &Card::of(training))?),
     ];
     write_texts(folder, files)?;
