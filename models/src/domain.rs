@@ -14,13 +14,14 @@ mod place;
 mod quantize;
 mod retina;
 mod speech;
+mod views;
 
 use std::{path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ModelError, Scope,
+    ModelError, Scope, Sight,
     decoder::Adapter,
     encoder::{Connector, EncoderConfig, Eyes, Readers},
     error::check_finite,
@@ -38,6 +39,7 @@ pub use quantize::Quantizer;
 pub use retina::Precision;
 use retina::Retina;
 pub use speech::{Answer, Look};
+pub use views::Views;
 
 /// One thing that a domain can name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -145,6 +147,7 @@ pub struct Domain {
     question: String,
     labels: Vec<Label>,
     resolution_px: u32,
+    views: Views,
     scope: Scope,
     head: Linear,
     temperature: f64,
@@ -250,32 +253,49 @@ impl Domain {
         let config = EncoderConfig { resolution_px: self.resolution_px, session };
         let connector = self.tongue.as_ref().map(|tongue| &tongue.connector);
         let readers = Readers { connector, head: Some(&self.head) };
-        match &self.retina {
+        let eyes = match &self.retina {
             Retina::Published => Eyes::open_published(engine, published, readers, config),
             Retina::Floats(weights) => Eyes::open(engine, weights, readers, config),
             Retina::EightBit(weights) => Eyes::open(engine, weights, readers, config),
-        }
+        };
+        Ok(eyes?.looking(self.views))
     }
 
-    /// Returns what the head says of a frame whose [`crate::Sight::description`] this is.
+    /// Returns what the head says of a frame by every look at it, and how strange the first of them is.
     ///
     /// # Errors
-    /// When the description has another length or holds a number that is not finite.
-    pub fn judge(&self, description: &[f32]) -> Result<Opinion, ModelError> {
-        let dim = self.head.weights.cols();
-        if description.len() != dim {
-            return Err(ModelError::mismatch("description for the head", dim, description.len()));
-        }
-        check_finite("description for the head", "finite numbers", description)?;
-        let logits = self.head.logits(&Matrix::new(description.to_vec(), dim));
-        check_finite("logits of the head", "finite numbers", logits.row(0))?;
-        let probabilities = log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect();
-        let score = self.novelty.score(description);
+    /// When a description has another length or holds a number that is not finite.
+    pub fn judge(&self, sight: &Sight) -> Result<Opinion, ModelError> {
+        let first = &sight.description;
+        let probabilities = match &sight.upside_down {
+            Some(second) => {
+                self.check(second)?;
+                self.probabilities(first.iter().zip(second).map(|(a, b)| f32::midpoint(*a, *b)).collect())
+            }
+            None => self.probabilities(first.clone()),
+        }?;
+        let score = self.novelty.score(first);
         let (strangeness, familiarity) = (self.novelty.strangeness(score), self.novelty.familiarity(score));
         Ok(Opinion { probabilities, strangeness, familiarity })
     }
 
-    /// Returns what a frame shows at all, of which [`Self::judge`] took this description; `None` where the domain has not learned to tell, or
+    fn probabilities(&self, description: Vec<f32>) -> Result<Vec<f64>, ModelError> {
+        self.check(&description)?;
+        let dim = description.len();
+        let logits = self.head.logits(&Matrix::new(description, dim));
+        check_finite("logits of the head", "finite numbers", logits.row(0))?;
+        Ok(log_softmax(logits.row(0), self.temperature).into_iter().map(f64::exp).collect())
+    }
+
+    fn check(&self, description: &[f32]) -> Result<(), ModelError> {
+        let dim = self.head.weights.cols();
+        if description.len() != dim {
+            return Err(ModelError::mismatch("description for the head", dim, description.len()));
+        }
+        check_finite("description for the head", "finite numbers", description)
+    }
+
+    /// Returns what a frame shows at all whose [`Sight::description`] this is; `None` where the domain has not learned to tell, or
     /// cannot.
     pub fn kind(&self, description: &[f32]) -> Option<Kind> {
         self.kinds.as_ref()?.of(description)

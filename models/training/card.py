@@ -65,6 +65,8 @@ def trained_how(eyes, see, has_own_eyes):
     else:
         lines.append("- Eyes: EfficientNet-Lite0 (Apache-2.0, ImageNet) as published.")
     lines.append("- Head: logistic regression on plain and augmented views by `head.py`; the validation part chose penalty and temperature.")
+    if head["views"] != "plain":
+        lines.append("- It judges by the mean of a picture's description and that of the picture upside down (`views`); strangers are told by the first alone.")
     if see:
         lines.append(f"- Connector and rank-8 adapter of SmolLM2-135M (Apache-2.0; its 4-bit weights stay as they are) by `see.py`: "
                      f"{json.dumps(see['options'])}; best of {len(see['history'])} rounds, {see['seconds'] / 60:.0f} minutes on two cores.")

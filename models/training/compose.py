@@ -33,11 +33,12 @@ def eyes(encoder):
     return tensors
 
 
-def header(arguments, temperature):
+def header(arguments, head):
     """Returns what Loupe has to know beside the tensors."""
     labels = [asdict(label) for label in domain.labels_of(arguments.domain)]
     about = {"schema": SCHEMA, "domain": arguments.domain, "prompt": domain.QUESTIONS[0], "labels": labels}
-    return {"loupe": json.dumps({**about, "resolution_px": RESOLUTION_PX, "temperature": temperature})}
+    views = {} if head["views"] == "plain" else {"views": head["views"]}
+    return {"loupe": json.dumps({**about, "resolution_px": RESOLUTION_PX, "temperature": head["temperature"], **views})}
 
 
 def describe(arguments, head, trained):
@@ -72,7 +73,7 @@ def main():
         checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
         tensors |= eyes(sight.encoder_of(checkpoint, sight.trained_of(arguments.trained)))
     path = arguments.output / f"{arguments.domain}.safetensors"
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path, header(arguments, head["temperature"]))
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path, header(arguments, head))
     describe(arguments, head, arguments.trained)
     print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 

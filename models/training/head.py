@@ -24,7 +24,7 @@ import measure
 import network
 import sight
 
-PLAIN = 0
+PLAIN, UPSIDE_DOWN = 0, -1
 VIEWS = 6
 BATCH = 16
 PENALTIES = (3e-3, 1e-2, 3e-2)
@@ -56,16 +56,18 @@ def describe(encoder, pixels):
 
 
 def pixels_of(task, pictures, view, indices):
-    """Returns `[batch, 3, height, width]` of a view: 0 is the plain picture, the others are augmented, each its own way."""
-    if view == PLAIN:
-        return torch.from_numpy(pictures.inputs[indices]).permute(0, 3, 1, 2).float()
+    """Returns `[batch, 3, height, width]` of a view: 0 is the plain picture, -1 the same upside down, the others are augmented, each its own
+    way."""
+    if view in (PLAIN, UPSIDE_DOWN):
+        pixels = torch.from_numpy(pictures.inputs[indices]).permute(0, 3, 1, 2).float()
+        return pixels.flip(2) if view == UPSIDE_DOWN else pixels
     random = np.random.default_rng([view, int(indices[0]), data.digest(task) % 2**32])
     return augment.augmented(pictures.cached[indices], data.TASKS[task].input_size, random)
 
 
 def descriptions(encoder, task, examples, view, folder):
     """Returns `[n, 5136]` of one view, from the cache when it is there; of augmented views only the training part is described."""
-    chosen = np.arange(len(examples.labels)) if view == PLAIN else examples.where(data.TRAIN)
+    chosen = np.arange(len(examples.labels)) if view in (PLAIN, UPSIDE_DOWN) else examples.where(data.TRAIN)
     path = folder / f"describe-{sight.fingerprint(encoder)}-{task}-{view}-{len(chosen)}.npy"
     if not path.exists():
         parts = []
@@ -191,6 +193,7 @@ def main():
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--trained", type=Path, help="best.pt of train.py, or a domain's file for its eyes; without it, the published weights")
     parser.add_argument("--domain", required=True)
+    parser.add_argument("--upside-down", action="store_true", help="judge by the mean of a picture's description and that of the picture upside down")
     parser.add_argument("--refit", action="store_true", help="let the test parts teach as well")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -202,11 +205,16 @@ def main():
     examples = domain.load(arguments.domain, arguments.data, arguments.output, arguments.refit)
     described = {task: [descriptions(encoder, task, own, view, arguments.output) for view in range(VIEWS + 1)]
                  for task, own in examples.items()}
-    train, validation = (stack(examples, described, part) for part in (data.TRAIN, data.VALIDATION))
+    judged = {task: views[:1] for task, views in described.items()}
+    if arguments.upside_down:
+        judged = {task: [(views[0] + descriptions(encoder, task, examples[task], UPSIDE_DOWN, arguments.output)) / 2]
+                  for task, views in described.items()}
+    train, validation = stack(examples, described, data.TRAIN), stack(examples, judged, data.VALIDATION)
     head, heat, penalty, loss = choose(train, validation, len(labels))
     known = novelty(taught(examples, described), neighbours(examples))
     numbers = {"encoder": sight.fingerprint(encoder), "penalty": penalty, "temperature": heat, "validation_loss": loss, "refit": arguments.refit,
-               "measured": report(labels, examples, described, head, heat, domain.judging_part(arguments.refit))}
+               "views": "upside_down_too" if arguments.upside_down else "plain",
+               "measured": report(labels, examples, judged, head, heat, domain.judging_part(arguments.refit))}
     tensors = {"head.weight": head[0], "head.bias": head[1], **{f"novelty.{name}": value for name, value in known.items()}}
     tensors = {name: value.contiguous().float() for name, value in tensors.items()}
     save_file({**tensors, "learned_from": hashes(arguments.data, examples)}, arguments.output / "head.safetensors")

@@ -105,7 +105,7 @@ impl DomainEyes {
     /// Returns how well the domain knows a frame, and what is seen.
     fn look(&mut self, frame: &Frame) -> Result<(Acquaintance, Seen), StageError> {
         let sight = self.eyes.see(frame)?;
-        let opinion = self.domain.judge(&sight.description)?;
+        let opinion = self.domain.judge(&sight)?;
         let told = opinion.told(self.domain.labels());
         let shows = self.domain.kind(&sight.description).map(Shown::from);
         let diagnosis = diagnosis(&self.domain, &opinion, &told);

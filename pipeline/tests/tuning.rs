@@ -125,7 +125,7 @@ fn a_domain_is_learned_written_and_names_what_it_has_not_seen() {
         picture.save(&path).unwrap();
         let id = cameras::FrameId { source: "test".into(), seq: 0 };
         let sight = eyes.see(&cameras::decode_file(&path, id).unwrap()).unwrap();
-        domain.judge(&sight.description).unwrap()
+        domain.judge(&sight).unwrap()
     };
     assert_eq!(judged(part(0, 11)).best(), 1);
     assert_eq!(judged(part(1, 11)).best(), 0);

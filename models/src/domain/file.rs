@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Domain, Kinds, Label, Novelty, Precision, Retina, Tongue,
+    Domain, Kinds, Label, Novelty, Precision, Retina, Tongue, Views,
     novelty::Gaussian,
     retina::{self, CONNECTOR},
 };
@@ -36,6 +36,8 @@ pub(super) struct Header {
     resolution_px: u32,
     temperature: f64,
     labels: Vec<Label>,
+    #[serde(default, skip_serializing_if = "Views::is_plain")]
+    views: Views,
     #[serde(default, skip_serializing_if = "Scope::is_picture")]
     scope: Scope,
     #[serde(default, skip_serializing_if = "Precision::is_float")]
@@ -49,7 +51,7 @@ pub(super) fn header_name() -> String {
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
     let (header, tensors) = tensor_file::parse(bytes, &header_name())?;
-    let Header { schema, domain, prompt, resolution_px, temperature, labels, scope, precision } = header;
+    let Header { schema, domain, prompt, resolution_px, temperature, labels, views, scope, precision } = header;
     if schema != SCHEMA {
         return Err(fault(format!("schema {SCHEMA}"), format!("{schema:?}")));
     }
@@ -75,6 +77,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Domain, Fault> {
         question: prompt,
         labels,
         resolution_px,
+        views,
         scope,
         temperature,
         sha256: sha256(bytes),
@@ -90,6 +93,7 @@ fn contents(domain: &Domain) -> (Header, Vec<Tensor>) {
         resolution_px: domain.resolution_px,
         temperature: domain.temperature,
         labels: domain.labels.clone(),
+        views: domain.views,
         scope: domain.scope,
         precision: domain.precision(),
     };

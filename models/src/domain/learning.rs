@@ -6,7 +6,7 @@ use crate::{
     ModelError, Scope, encoder::DESCRIPTION_DIM, head::Fit, product::Matrix, tuning::Tuned, visual_tuning::QUESTIONS,
 };
 
-use super::{Domain, Label, Novelty, Retina, Tongue, file};
+use super::{Domain, Label, Novelty, Retina, Tongue, Views, file};
 
 /// What a domain is made of.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ impl Domain {
             question,
             labels,
             resolution_px,
+            views: Views::Plain,
             scope,
             head: fit.raw(),
             temperature: fit.temperature(),

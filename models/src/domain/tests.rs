@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::{
+    FeatureMap,
     encoder::{
         CELL_DIM, Convolutions as _, DESCRIPTION_DIM, Folded, Weights,
         eight_bit::{EightBit, Rounded, Span, linear_maps},
@@ -81,10 +82,15 @@ fn description(first: f32, second: f32) -> Vec<f32> {
     description
 }
 
+fn sight(description: Vec<f32>) -> Sight {
+    let cells = FeatureMap { rows: 0, cols: 0, dim: CELL_DIM, values: Vec::new() };
+    Sight { description, upside_down: None, cells, tokens: Vec::new(), activations: None }
+}
+
 #[test]
 fn a_head_names_and_says_how_sure_it_is() {
     let domain = opened(&header(), tensors()).unwrap();
-    let opinion = domain.judge(&description(1.0, 0.0)).unwrap();
+    let opinion = domain.judge(&sight(description(1.0, 0.0))).unwrap();
     // Logits 0 and 3 * 1 - 1.5, over the temperature 1.5.
     let expected = 1.0 / (1.0 + (-1.0_f64).exp());
     assert!((opinion.probabilities[1] - expected).abs() < 1e-6, "{opinion:?}");
@@ -98,22 +104,33 @@ fn a_head_names_and_says_how_sure_it_is() {
 #[test]
 fn familiarity_is_the_share_of_known_pictures_that_are_stranger() {
     let domain = opened(&header(), tensors()).unwrap();
-    let familiarity = |first, second| domain.judge(&description(first, second)).unwrap().familiarity;
+    let familiarity = |first, second| domain.judge(&sight(description(first, second))).unwrap().familiarity;
     // Along the direction: (1 / 2)^2 / 4 = 0.0625, below all scores but three.
     assert!((familiarity(1.0, 0.0) - 98.0 / 101.0).abs() < 1e-9);
     // Across it: (0.99 / 2)^2 / 0.25 = 0.98, below about half of them.
     assert!((familiarity(0.0, 0.99) - 53.0 / 101.0).abs() < 0.011, "{}", familiarity(0.0, 0.99));
     assert!((familiarity(0.0, 9.0) - 1.0 / 101.0).abs() < 1e-9);
-    let opinion = domain.judge(&description(0.0, 1.0)).unwrap();
+    let opinion = domain.judge(&sight(description(0.0, 1.0))).unwrap();
     assert!((opinion.strangeness - 1.0 / 1.02).abs() < 1e-4, "{opinion:?}");
+}
+
+#[test]
+fn the_head_takes_the_mean_of_two_looks_and_strangeness_the_first() {
+    let domain = opened(&header(), tensors()).unwrap();
+    let once = |first| domain.judge(&sight(description(first, 0.0))).unwrap();
+    let twice = |second| domain.judge(&Sight { upside_down: Some(second), ..sight(description(1.0, 0.0)) });
+    let opinion = twice(description(0.5, 0.0)).unwrap();
+    assert_eq!(opinion.probabilities, once(0.75).probabilities);
+    assert_eq!((opinion.strangeness, opinion.familiarity), (once(1.0).strangeness, once(1.0).familiarity));
+    assert!(twice(vec![0.0; 3]).is_err() && twice(description(f32::INFINITY, 0.0)).is_err());
 }
 
 #[test]
 fn refuses_descriptions_that_are_none() {
     let domain = opened(&header(), tensors()).unwrap();
-    let error = domain.judge(&[0.0; 3]).unwrap_err().to_string();
+    let error = domain.judge(&sight(vec![0.0; 3])).unwrap_err().to_string();
     assert_eq!(error, format!("description for the head: expected {DESCRIPTION_DIM}, found 3"));
-    assert!(domain.judge(&description(f32::NAN, 0.0)).is_err());
+    assert!(domain.judge(&sight(description(f32::NAN, 0.0))).is_err());
 }
 
 #[test]
@@ -197,7 +214,7 @@ fn the_domains_in_the_binary_are_whole() {
         assert_eq!(domain.name(), name);
         let texts: std::collections::BTreeSet<String> = domain.labels().iter().map(Label::answer).collect();
         assert_eq!(texts.len(), domain.labels().len(), "{name}: every label has an answer of its own");
-        let opinion = domain.judge(&vec![0.0; DESCRIPTION_DIM]).unwrap();
+        let opinion = domain.judge(&sight(vec![0.0; DESCRIPTION_DIM])).unwrap();
         assert!(opinion.familiarity < 0.01, "{name}: a picture of nothing is strange: {opinion:?}");
         assert!(domain.kinds.is_some(), "{name}: says what strangers show");
     }

@@ -1,11 +1,12 @@
 use std::path::Path;
 
 use cameras::{Frame, Size};
-use image::RgbImage;
+use image::{RgbImage, imageops::flip_vertical};
 use ort::session::Session;
 
 use crate::{
     FeatureMap, ModelError,
+    domain::Views,
     error::check_finite,
     ort_engine::{OrtEngine, runtime},
     torch_pickle,
@@ -24,6 +25,8 @@ use super::{
 pub struct Sight {
     /// `[5136]`: means and deviations of every channel over the frame, what heads judge by.
     pub description: Vec<f32>,
+    /// The same of the frame upside down; `None` of eyes that look once.
+    pub upside_down: Option<Vec<f32>>,
     /// `[rows, cols, 3968]`, one cell for 32 x 32 pixels of input: textures of its four quarters, then shapes.
     pub cells: FeatureMap,
     /// `[rows * cols, hidden]`: the cells as a language model reads them; empty without a connector.
@@ -40,6 +43,7 @@ pub struct Eyes {
     resolution_px: u32,
     has_tokens: bool,
     has_activations: bool,
+    views: Views,
 }
 
 impl Eyes {
@@ -56,7 +60,13 @@ impl Eyes {
         check_resolution(config.resolution_px)?;
         let session = engine.session_from_bytes(&sight::build(weights, readers)?, config.session)?;
         let (has_tokens, has_activations) = (readers.connector.is_some(), readers.head.is_some());
-        Ok(Self { session, resolution_px: config.resolution_px, has_tokens, has_activations })
+        let resolution_px = config.resolution_px;
+        Ok(Self { session, resolution_px, has_tokens, has_activations, views: Views::Plain })
+    }
+
+    /// Returns the eyes that look at pictures in these ways.
+    pub(crate) fn looking(self, views: Views) -> Self {
+        Self { views, ..self }
     }
 
     /// Returns the network with the published weights in the file `weights`.
@@ -91,6 +101,14 @@ impl Eyes {
     /// # Errors
     /// As [`Self::see`], and when a side is no such multiple.
     pub fn see_scaled(&mut self, picture: RgbImage) -> Result<Sight, ModelError> {
+        let upside_down = match self.views {
+            Views::Plain => None,
+            Views::UpsideDownToo => Some(self.look(flip_vertical(&picture))?.description),
+        };
+        Ok(Sight { upside_down, ..self.look(picture)? })
+    }
+
+    fn look(&mut self, picture: RgbImage) -> Result<Sight, ModelError> {
         let input = input(picture, "making the eyes' input")?;
         let outputs = self.session.run(ort::inputs![INPUT => input]).map_err(runtime("seeing a frame"))?;
         let output = |name: &str| {
@@ -106,6 +124,7 @@ impl Eyes {
             let (shape, values) = output(sight::ACTIVATIONS)?;
             feature_map(shape, values)
         });
-        Ok(Sight { description, cells: feature_map(shape, cells)?, tokens, activations: activations.transpose()? })
+        let (cells, activations) = (feature_map(shape, cells)?, activations.transpose()?);
+        Ok(Sight { description, upside_down: None, cells, tokens, activations })
     }
 }

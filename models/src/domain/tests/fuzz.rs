@@ -1,4 +1,4 @@
-use super::{Domain, ModelError, Path, description, file, file_in_8_bits, header, numbers, tensors};
+use super::{Domain, ModelError, Path, description, file, file_in_8_bits, header, numbers, sight, tensors};
 use crate::fuzz::Target;
 
 /// What means something in the header of such a file.
@@ -41,7 +41,7 @@ fn silent() -> Vec<u8> {
 /// Reads the file and has the domain judge.
 fn judged(path: &Path) -> Result<(), ModelError> {
     let domain = Domain::open(path)?;
-    let opinion = domain.judge(&description(1.0, -3.0))?;
+    let opinion = domain.judge(&sight(description(1.0, -3.0)))?;
     assert_eq!(opinion.probabilities.len(), domain.labels().len());
     let mut shares = opinion.probabilities.iter().chain([&opinion.familiarity]);
     assert!(shares.all(|share| (0.0..=1.0).contains(share)) && !opinion.strangeness.is_nan(), "{opinion:?}");

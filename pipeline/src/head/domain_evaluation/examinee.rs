@@ -132,7 +132,7 @@ impl Examinee<'_> {
     pub(super) fn look(&mut self, path: &Path, frame: &Frame, asked: Asked) -> Result<Found, HeadError> {
         let started = Instant::now();
         let sight = self.eyes.see(frame).map_err(|error| in_picture(&error, path))?;
-        let opinion = self.domain.judge(&sight.description).map_err(|error| in_picture(&error, path))?;
+        let opinion = self.domain.judge(&sight).map_err(|error| in_picture(&error, path))?;
         let latency = started.elapsed();
         let mute = |error: StageError| HeadError::unfit(path, "an answer of the language model", error.to_string());
         let (mut spoken, mut ablated) = (None, None);

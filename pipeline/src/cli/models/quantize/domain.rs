@@ -11,7 +11,7 @@ use askama::Template;
 use cameras::Frame;
 use indicatif::HumanBytes;
 use models::{
-    Eyes, Scope,
+    Eyes, Scope, Sight,
     bundle::DEFAULT_BUNDLE,
     domain::{Domain, Opinion, Quantizer},
     ort_engine::SessionConfig,
@@ -161,15 +161,15 @@ impl Pair<'_> {
             new.1 = new.1.min(look(after, picture)?.1);
         }
         let opinions = [self.domains[0].judge(&old.0)?, self.domains[1].judge(&new.0)?];
-        Ok(Difference { cosine: cosine(&old.0, &new.0), opinions, millis: [old.1, new.1] })
+        Ok(Difference { cosine: cosine(&old.0.description, &new.0.description), opinions, millis: [old.1, new.1] })
     }
 }
 
-/// Returns a description and the milliseconds that it took.
-fn look(eyes: &mut Eyes, picture: &Frame) -> anyhow::Result<(Vec<f32>, f64)> {
+/// Returns what is seen and the milliseconds that it took.
+fn look(eyes: &mut Eyes, picture: &Frame) -> anyhow::Result<(Sight, f64)> {
     let started = Instant::now();
-    let description = eyes.see(picture)?.description;
-    Ok((description, millis(started.elapsed())))
+    let sight = eyes.see(picture)?;
+    Ok((sight, millis(started.elapsed())))
 }
 
 fn comparison(
