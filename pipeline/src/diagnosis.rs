@@ -98,7 +98,8 @@ impl DomainEyes {
     /// Returns how much of the leaf in a frame is affected, where its colour tells.
     fn extent(&self, diagnosis: &Diagnosis, frame: &Frame) -> Option<Extent> {
         self.crops.entry(diagnosis.code.as_deref()?).filter(|crop| crop.is_seen_by_colour)?;
-        let LeafReading { discoloured_share, .. } = LeafReading::of(frame)?;
+        // In whole percent, as people read it, so that what they read fits the level.
+        let discoloured_share = (100.0 * LeafReading::of(frame)?.discoloured_share).round() / 100.0;
         Some(Extent { discoloured_share, severity: self.crops.severity(discoloured_share) })
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -47,7 +47,9 @@ impl SignalWatch {
             flag::register(signal, Arc::clone(&is_leaving))?;
         }
         Self::listen(move |signal| {
-            writeln!(io::stderr(), "{}", last_words(&kept)).ok();
+            // A progress bar may stand in the line.
+            let fresh_line = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+            writeln!(io::stderr(), "{fresh_line}{}", last_words(&kept)).ok();
             signal_hook::low_level::emulate_default_handler(signal).ok();
         })
     }

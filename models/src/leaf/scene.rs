@@ -10,11 +10,16 @@ use super::{IN, OUT};
 
 /// The longer side at which leaves are measured: a spot of a hundredth of the leaf is still some pixels wide.
 const SIDE_PX: u32 = 256;
+/// Where the shorter side has less, a rim of some pixels is too much of a leaf.
+const LEAST_SIDE_PX: u32 = 128;
 const BLUR_SIGMA_PX: f32 = 1.0;
 /// The ground is what lies this near to the edge of the picture.
 const RING_PX: u32 = SIDE_PX / 32;
 /// Mean deviation of a ground that is plain, over its own brightness.
 const MOST_GROUND_SPREAD: f32 = 0.1;
+/// A channel of the ground that is brighter may be cut off, another that is darker then shows that it is: the light has a colour, and nobody knows which.
+const CUT_OFF: f32 = 250.0;
+const NOT_CUT_OFF: f32 = 235.0;
 /// Darker pixels have no colour that could be trusted, of 255.
 const LEAST_BRIGHTNESS: f32 = 25.0;
 /// Where Otsu's threshold between ground and plant is looked for.
@@ -50,9 +55,13 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Returns the colours of a frame, or `None` where its ground is not plain.
+    /// Returns the colours of a frame, or `None` where it is too small or its ground is not plain or too bright to tell its colour.
     pub(super) fn of(frame: &Frame) -> Option<Self> {
-        let picture = gaussian_blur_f32(&scaled(frame, small(frame.size())), BLUR_SIGMA_PX);
+        let size = small(frame.size());
+        if size.width_px.min(size.height_px) < LEAST_SIDE_PX {
+            return None;
+        }
+        let picture = gaussian_blur_f32(&scaled(frame, size), BLUR_SIGMA_PX);
         let ground = ground(&picture)?;
         let mean = ground.iter().sum::<f32>() / 3.0;
         let colours: Vec<_> = picture.pixels().map(|pixel| colour(pixel.0, ground, mean)).collect();
@@ -100,7 +109,7 @@ fn small(Size { width_px, height_px }: Size) -> Size {
     Size::new(side(width_px), side(height_px))
 }
 
-/// Returns the middle colour of the brighter half of the ground, or `None` where that is not plain.
+/// Returns the middle colour of the brighter half of the ground, or `None` where that is not plain or cut off in one channel.
 fn ground(picture: &RgbImage) -> Option<[f32; 3]> {
     let (width, height) = picture.dimensions();
     let is_ring = |x: u32, y: u32| x < RING_PX || y < RING_PX || x + RING_PX >= width || y + RING_PX >= height;
@@ -109,10 +118,11 @@ fn ground(picture: &RgbImage) -> Option<[f32; 3]> {
     let brightness = |rgb: &[f32; 3]| rgb.iter().sum::<f32>();
     ring.sort_by(|a, b| brightness(a).total_cmp(&brightness(b)));
     let bright = &ring[ring.len() / 2..];
-    let middle = std::array::from_fn(|channel| quantile(bright.iter().map(|rgb| rgb[channel]), 0.5).max(1.0));
+    let middle: [f32; 3] = std::array::from_fn(|channel| quantile(bright.iter().map(|rgb| rgb[channel]), 0.5).max(1.0));
     let deviation = |rgb: &[f32; 3]| rgb.iter().zip(middle).map(|(v, middle)| (v - middle).abs()).sum::<f32>();
     let spread = bright.iter().map(deviation).sum::<f32>() / bright.len().max(1) as f32 / middle.iter().sum::<f32>();
-    (spread <= MOST_GROUND_SPREAD).then_some(middle)
+    let is_cut_off = middle.iter().any(|&v| v >= CUT_OFF) && middle.iter().any(|&v| v < NOT_CUT_OFF);
+    (spread <= MOST_GROUND_SPREAD && !is_cut_off).then_some(middle)
 }
 
 fn colour(rgb: [u8; 3], ground: [f32; 3], mean: f32) -> Colour {

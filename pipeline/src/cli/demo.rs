@@ -87,9 +87,11 @@ impl DemoArgs {
         let name: StationName = "synthetic-line".parse()?;
         let card = self.enrol(&home, &name)?;
         self.say(&format!("learned {} good boards: {}", card.golden_images, card.explanation))?;
-        let eyes = EyesSource::Head { folder: naming::learned(home.root(), self.seed)?, good_classes: good_classes() };
+        let naming::Learned { data, head } = naming::learned(home.root(), self.seed)?;
         let (labelled, kinds) = (naming::BOARDS_A_KIND, DefectKind::ALL.len());
-        self.say(&format!("learned what {kinds} defects are called, from {labelled} labelled boards of each"))?;
+        let boards = format!("{labelled} labelled boards of each, in {}", data.display());
+        self.say(&format!("knows what {kinds} defects are called, from {boards}"))?;
+        let eyes = EyesSource::Head { folder: head, good_classes: good_classes() };
         let findings = self.inspect(&home, &card, &eyes)?;
         if self.json {
             return print_json(&findings);

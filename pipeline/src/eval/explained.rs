@@ -30,13 +30,16 @@ pub(super) const OF_HEADS: [(&str, &str); 2] = [
 ];
 
 /// Names of measures that domains alone have: shares that head and language model reach, and how well strangers are known.
-pub(super) const OF_DOMAINS: [&str; 9] = [
+pub(super) const OF_DOMAINS: [&str; 12] = [
     "judgement.accuracy",
     "judgement.escape_rate",
     "judgement.overkill_rate",
     "language_model.accuracy",
     "language_model.accuracy_where_agreed",
     "language_model.hallucinated_on_good",
+    "language_model.untrue_facts",
+    "language_model.accuracy_facts_only",
+    "language_model.accuracy_both",
     "strangers.image_auroc",
     "strangers.own_refused",
     "strangers.strangers_refused",
@@ -49,7 +52,7 @@ pub(super) fn is_of_strangers(measure: &str) -> bool {
 
 /// Returns whether a smaller value of `measure` is better.
 pub(super) fn is_better_smaller(measure: &str) -> bool {
-    const SMALLER: [&str; 9] = [
+    const SMALLER: [&str; 10] = [
         "escape_rate",
         "overkill_rate",
         "aurc",
@@ -58,6 +61,7 @@ pub(super) fn is_better_smaller(measure: &str) -> bool {
         "judgement.escape_rate",
         "judgement.overkill_rate",
         "language_model.hallucinated_on_good",
+        "language_model.untrue_facts",
         "strangers.own_refused",
     ];
     SMALLER.contains(&measure)

@@ -146,11 +146,9 @@ fn diagnosis_facts(diagnosis: &Diagnosis) -> Vec<(&'static str, String)> {
     if !others.is_empty() {
         facts.push(("Or like", others.join(", ")));
     }
-    facts.extend(
-        diagnosis
-            .extent
-            .map(|extent| ("How bad", format!("{}: {} of the leaf", extent.severity.name(), extent.share()))),
-    );
+    facts.extend(diagnosis.extent.map(|extent| {
+        ("Discoloured", format!("{} of the leaf, {} by this leaf alone", extent.share(), extent.severity.name()))
+    }));
     facts.extend(diagnosis.language_model.clone().map(|name| ("Language model sees", name)));
     facts.extend(familiarity);
     facts

@@ -41,7 +41,8 @@ pub struct Crop {
     pub symptoms: Vec<String>,
     /// Cues by how bad it is.
     pub severity: Severity,
-    /// Whether the share of a leaf that lost its green tells how bad it is: of what makes spots, and not of what mottles, stunts or curls.
+    /// Whether the share of a leaf that lost its green tells how bad it is: of what makes spots, and not of what mottles, stunts or curls,
+    /// or is an emergency from the first spot on.
     #[serde(default)]
     pub is_seen_by_colour: bool,
     /// When somebody who knows has to see it.
@@ -135,8 +136,11 @@ mod tests {
             assert_eq!(crops.severity(share), expected, "{share}");
         }
         let is_seen = |id| crops.entry(id).unwrap().is_seen_by_colour;
-        assert!(is_seen("tomato_late_blight") && is_seen("coffee_leaf_miner"));
-        for other in ["tomato_healthy", "tomato_mosaic_virus", "tomato_leaf_mold", "cotton_diseased"] {
+        assert!(is_seen("tomato_early_blight") && is_seen("coffee_leaf_miner"));
+        // Of late blight the first spot is an emergency: no share of a leaf makes it low.
+        for other in
+            ["tomato_healthy", "tomato_late_blight", "tomato_mosaic_virus", "tomato_leaf_mold", "cotton_diseased"]
+        {
             assert!(!is_seen(other), "{other}");
         }
     }

@@ -26,8 +26,8 @@ pub struct Diagnosis {
     /// least unlike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<Shown>,
-    /// How much of the leaf is affected; absent where that cannot be measured: of healthy ones, strangers, parts, diseases that do not discolour,
-    /// and leaves that do not lie on plain ground.
+    /// How much of the leaf is affected; absent where that cannot be measured: of healthy ones, strangers, names that the language model
+    /// contradicts, parts, diseases whose spots do not tell, and leaves that do not lie on plain ground.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extent: Option<Extent>,
     /// What the language model named when it looked at the picture; absent where it was not asked.
@@ -64,7 +64,7 @@ impl From<Kind> for Shown {
 /// How much of a leaf is affected, by its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Extent {
-    /// Share of the leaf that is yellow, brown, grey or black, in 0..=1.
+    /// Share of the leaf that is redder than its own green, in 0..=1 and in steps of 0.01: spots, but not a leaf that is yellow all over.
     pub discoloured_share: f64,
     /// How bad that is by this leaf alone: the knowledge base's working limits, not a standard.
     pub severity: LeafSeverity,
@@ -74,11 +74,11 @@ pub struct Extent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeafSeverity {
-    /// Watch it.
+    /// Under a tenth of the leaf.
     Low,
-    /// Act in the next days.
+    /// A tenth to three tenths.
     Medium,
-    /// The crop is at risk.
+    /// More.
     High,
 }
 
@@ -139,6 +139,7 @@ impl Diagnosis {
         let alternatives =
             self.alternatives.iter().map(|other| ("diagnosis.alternatives.probability", other.probability));
         let familiarity = self.familiarity.map(|familiarity| ("diagnosis.familiarity", familiarity));
-        alternatives.chain(familiarity).chain([("diagnosis.probability", self.probability)])
+        let extent = self.extent.map(|extent| ("diagnosis.extent.discoloured_share", extent.discoloured_share));
+        alternatives.chain(familiarity).chain(extent).chain([("diagnosis.probability", self.probability)])
     }
 }

@@ -77,7 +77,7 @@ fn example_diagnosis() -> Diagnosis {
         alternatives: vec![Alternative { name: "tomato leaf: septoria leaf spot".to_owned(), probability: 0.06 }],
         familiarity: Some(0.4),
         shows: None,
-        extent: None,
+        extent: Some(Extent { discoloured_share: 0.18, severity: LeafSeverity::Medium }),
         language_model: Some("tomato leaf: early blight".to_owned()),
     }
 }

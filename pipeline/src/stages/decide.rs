@@ -125,11 +125,16 @@ fn report(inspection: &mut Inspection, decision: Decision, facts: &RunFacts) -> 
     }
 }
 
-/// What a picture shows instead is said of one that the eyes do not know, and of no other, how bad it is of one that they know.
+/// What a picture shows instead is said of one that the eyes do not know, and of no other, how bad it is of one that
+/// they know and that nobody else calls otherwise.
 fn reported(diagnosis: &Diagnosis, policy: &Policy) -> Diagnosis {
     let is_stranger = diagnosis.is_stranger(policy.familiar_from);
     let shows = is_stranger.then(|| diagnosis.shows.unwrap_or(Shown::Unknown));
-    Diagnosis { shows, extent: diagnosis.extent.filter(|_| !is_stranger), ..diagnosis.clone() }
+    Diagnosis {
+        shows,
+        extent: diagnosis.extent.filter(|_| !is_stranger && !diagnosis.is_contradicted()),
+        ..diagnosis.clone()
+    }
 }
 
 fn models(inspection: &Inspection) -> Vec<ModelUse> {

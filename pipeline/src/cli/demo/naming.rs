@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use cameras::{DefectKind, GroundTruth, Rect, SyntheticLine};
-use models::{bundle::DEFAULT_BUNDLE, ort_engine::SessionConfig};
+use models::{bundle::DEFAULT_BUNDLE, head::Head, ort_engine::SessionConfig};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,20 +21,32 @@ use crate::{
 pub(super) const BOARDS_A_KIND: u64 = 12;
 const LABELS_FILE: &str = "labels.json";
 
-/// Draws labelled boards into `folder` and learns from them; returns the folder of the head. The same seed gives the same, so that what is
-/// there is taken.
+/// Labelled boards, and the head that learned from them.
+#[derive(Debug)]
+pub(super) struct Learned {
+    /// Boards and labels, in COCO's layout.
+    pub(super) data: PathBuf,
+    /// Folder of the head.
+    pub(super) head: PathBuf,
+}
+
+/// Draws labelled boards into `folder` and learns from them. The same seed gives the same, so that a whole head that is there is taken.
 ///
 /// # Errors
 /// When a file cannot be written or a model file is damaged.
-pub(super) fn learned(folder: &Path, seed: u64) -> anyhow::Result<PathBuf> {
+pub(super) fn learned(folder: &Path, seed: u64) -> anyhow::Result<Learned> {
     let (data, output) = (folder.join(format!("labelled-{seed}")), folder.join(format!("eyes-{seed}")));
-    if output.join(HEAD_FILE).exists() {
-        return Ok(output);
+    let file = output.join(HEAD_FILE);
+    if Head::open(&file).is_ok() {
+        return Ok(Learned { data, head: output });
+    }
+    if file.exists() {
+        fs::remove_file(&file).with_context(|| file.display().to_string())?;
     }
     // Another seed: no board that is inspected is learned from.
     draw(&SyntheticLine::new(!seed, 0.0), &data)?;
     let plan = HeadPlan {
-        data,
+        data: data.clone(),
         layout: ClassLayout::Coco,
         validation: None,
         output: output.clone(),
@@ -46,7 +58,7 @@ pub(super) fn learned(folder: &Path, seed: u64) -> anyhow::Result<PathBuf> {
     let mut kit = Kit::new(DEFAULT_BUNDLE, SessionConfig::default())?;
     train(&plan, kit.encoder(plan.resolution_px)?, &mut progress::counting(&bar))?;
     bar.finish_and_clear();
-    Ok(output)
+    Ok(Learned { data, head: output })
 }
 
 /// Writes boards with their labels, in COCO's layout.

@@ -179,7 +179,9 @@ fn facts(domain: &Domain, (sight, opinion): (&Sight, &Opinion), size: Size) -> S
     let names = told.iter().take(LABELS_TOLD).filter(|told| told.probability >= LEAST_TOLD_PROBABILITY);
     let names = names.map(|told| format!("{} ({:.2})", domain.labels()[told.label].text(), told.probability));
     let names = names.collect::<Vec<_>>().join(" or ");
-    let marked = domain.place(sight, told[0].label).and_then(|map| map.regions(size).into_iter().next());
+    let is_good = domain.labels()[told[0].label].is_good();
+    let place_of_first = || domain.place(sight, told[0].label);
+    let marked = (!is_good).then(place_of_first).flatten().and_then(|map| map.regions(size).into_iter().next());
     let place = marked.map(|region| format!(", most of all {}", place(zone(region.rect, region.area_px, size))));
     format!("It looks like {names}{}.", place.unwrap_or_default())
 }

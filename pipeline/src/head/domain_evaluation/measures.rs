@@ -14,7 +14,7 @@ pub struct Share {
     pub share: f64,
     /// Of how many.
     pub n: usize,
-    /// Clopper-Pearson 95 % interval.
+    /// Clopper-Pearson 95 % interval; `None` where cases depend on each other.
     pub interval_95: Option<Interval>,
 }
 
@@ -24,6 +24,11 @@ impl Share {
         let all: Vec<bool> = of.into_iter().collect();
         let (hits, n) = (all.iter().filter(|is_hit| **is_hit).count() as f64, all.len());
         (n > 0).then(|| Self { share: hits / n as f64, n, interval_95: clopper_pearson(hits, n as f64) })
+    }
+
+    /// Returns the share without an interval, for cases several of which are of one picture.
+    fn of_dependent(of: impl IntoIterator<Item = bool>) -> Option<Self> {
+        Self::of(of).map(|share| Self { interval_95: None, ..share })
     }
 
     pub(super) fn row(&self, name: &'static str, meaning: &'static str) -> MeasureRow {
@@ -80,8 +85,8 @@ impl SpokenMeasures {
             hallucinated_on_good: Share::of(
                 good().map(|one| one.named().is_some_and(|named| !labels[named].is_good())),
             ),
-            untrue_facts_on_good: Share::of(good().flat_map(untrue)),
-            untrue_facts: Share::of(looked.iter().flat_map(untrue))?,
+            untrue_facts_on_good: Share::of_dependent(good().flat_map(untrue)),
+            untrue_facts: Share::of_dependent(looked.iter().flat_map(untrue))?,
             accuracy_blanked: blank
                 .and_then(|blank| Share::of(looked.iter().map(|one| reads_as(Some(blank), one.truth)))),
             accuracy_facts_only: with_facts(|ablated| ablated.facts_only),
@@ -111,10 +116,14 @@ impl SpokenMeasures {
             ),
             (
                 "untrue_facts_on_good",
-                "of these, subjects and findings in its answers that do not hold of the picture",
+                "subjects and findings in its answers that do not hold, of pictures of which nothing is the matter",
                 self.untrue_facts_on_good,
             ),
-            ("untrue_facts", "the same of all pictures", Some(self.untrue_facts)),
+            (
+                "untrue_facts",
+                "subjects and findings in its answers that do not hold, of all pictures",
+                Some(self.untrue_facts),
+            ),
             (
                 "accuracy_blanked",
                 "answers that would be true if every picture were grey: guessed without looking",
