@@ -171,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn a_long_leaf_in_a_wide_picture_is_measured() {
+        let mut wide = RgbImage::from_pixel(1200, 240, Rgb([150, 140, 160]));
+        draw_filled_ellipse_mut(&mut wide, (600, 120), 500, 80, GREEN);
+        assert_eq!(read(wide).map(|reading| reading.discoloured_share), Some(0.0));
+    }
+
+    #[test]
     fn without_a_leaf_before_plain_ground_nothing_is_said() {
         let stripes = RgbImage::from_fn(320, 256, |x, _| if x % 40 < 20 { GREEN } else { Rgb([200, 190, 180]) });
         let mut cut_off = ground([150, 140, 160]);

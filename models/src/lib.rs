@@ -33,6 +33,7 @@ pub mod onnx;
 pub mod ort_engine;
 mod product;
 pub mod pull;
+mod quantile;
 mod rounding;
 mod scope;
 pub mod smolvlm;

@@ -1,6 +1,7 @@
 use crate::{
     FeatureMap,
     product::{Matrix, Search},
+    quantile::quantile,
 };
 
 use super::{basis::Basis, coreset::cover, heat::Grid, random::Random};
@@ -85,7 +86,7 @@ fn divisors(measure: Measure, spacings: &[f32]) -> Vec<f32> {
     match measure {
         Measure::Distance => vec![1.0; spacings.len()],
         Measure::Spaced { softening } => {
-            let extra = softening * quantile(spacings, 0.5) + f32::EPSILON;
+            let extra = softening * quantile(spacings.iter().copied(), 0.5) + f32::EPSILON;
             spacings.iter().map(|spacing| spacing + extra).collect()
         }
     }
@@ -135,14 +136,6 @@ impl Scale {
 /// Returns the median of golden heat and how far its hottest cells lie above it, more than 0.
 pub(super) fn spread<'a>(grids: impl IntoIterator<Item = &'a Grid>) -> (f32, f32) {
     let values: Vec<f32> = grids.into_iter().flat_map(|grid| &grid.values).copied().collect();
-    let median = quantile(&values, 0.5);
-    (median, (quantile(&values, 0.99) - median).max(f32::EPSILON))
-}
-
-/// Returns the value below which a share of all values lies; 0 for none.
-pub(super) fn quantile(values: &[f32], share: f64) -> f32 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
-    let index = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
-    sorted.get(index).copied().unwrap_or(0.0)
+    let median = quantile(values.iter().copied(), 0.5);
+    (median, (quantile(values, 0.99) - median).max(f32::EPSILON))
 }

@@ -4,11 +4,11 @@ use cameras::{Frame, Size};
 use image::{GrayImage, Luma, RgbImage};
 use imageproc::{contrast::otsu_level, filter::gaussian_blur_f32};
 
-use crate::encoder::scaling::scaled;
+use crate::{encoder::scaling::scaled, quantile::quantile};
 
 use super::{IN, OUT};
 
-/// The longer side at which leaves are measured: a spot of a hundredth of the leaf is still some pixels wide.
+/// The longer side at which leaves are measured, unless the shorter had less than it needs: a spot of a hundredth of the leaf is still some pixels wide.
 const SIDE_PX: u32 = 256;
 /// Where the shorter side has less, a rim of some pixels is too much of a leaf.
 const LEAST_SIDE_PX: u32 = 128;
@@ -55,7 +55,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Returns the colours of a frame, or `None` where it is too small or its ground is not plain or too bright to tell its colour.
+    /// Returns the colours of a frame, or `None` where it is too small, or its ground is not plain or too bright to tell its colour.
     pub(super) fn of(frame: &Frame) -> Option<Self> {
         let size = small(frame.size());
         if size.width_px.min(size.height_px) < LEAST_SIDE_PX {
@@ -104,7 +104,8 @@ impl Scene {
 }
 
 fn small(Size { width_px, height_px }: Size) -> Size {
-    let scale = (f64::from(SIDE_PX) / f64::from(width_px.max(height_px).max(1))).min(1.0);
+    let to = |wanted_px: u32, side_px: u32| f64::from(wanted_px) / f64::from(side_px.max(1));
+    let scale = to(SIDE_PX, width_px.max(height_px)).max(to(LEAST_SIDE_PX, width_px.min(height_px))).min(1.0);
     let side = |side_px: u32| (f64::from(side_px) * scale).round().max(1.0) as u32;
     Size::new(side(width_px), side(height_px))
 }
@@ -130,14 +131,4 @@ fn colour(rgb: [u8; 3], ground: [f32; 3], mean: f32) -> Colour {
     let most = red.max(green).max(blue);
     let saturation = if most < LEAST_BRIGHTNESS { 0.0 } else { 1.0 - red.min(green).min(blue) / most };
     Colour { redness: red / green.max(1.0), saturation, brightness: (red + green + blue) / 3.0 / mean }
-}
-
-/// Returns the value below which a share of the others lies; 0 of none.
-fn quantile(values: impl Iterator<Item = f32>, share: f64) -> f32 {
-    let mut values: Vec<_> = values.collect();
-    if values.is_empty() {
-        return 0.0;
-    }
-    let place = ((values.len() - 1) as f64 * share) as usize;
-    *values.select_nth_unstable_by(place, f32::total_cmp).1
 }
