@@ -3,7 +3,7 @@
 mod scene;
 
 use cameras::Frame;
-use image::{GrayImage, Luma};
+use image::{GrayImage, ImageBuffer, Luma, imageops};
 use imageproc::{
     distance_transform::Norm,
     morphology::{close, erode, open},
@@ -23,30 +23,20 @@ const RIM_PX: u8 = 3;
 const IN: Luma<u8> = Luma([u8::MAX]);
 const OUT: Luma<u8> = Luma([0]);
 
-/// What is measured of the one leaf in a picture.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LeafReading {
-    /// Share of the leaf that is redder than its own green, in 0..=1: yellowed, brown or black spots, but not a leaf that is yellow all over.
-    /// docs/accuracy.md compares it with ratings by eye.
-    pub discoloured_share: f64,
-}
-
-impl LeafReading {
-    /// Returns what a frame tells of the leaf that lies before plain ground in it; `None` where the ground is not plain, or no leaf stands
-    /// out from it and lies mostly inside the picture.
-    pub fn of(frame: &Frame) -> Option<Self> {
-        let scene = Scene::of(frame)?;
-        let leaf = without_holes(&largest(&closed(&open(&scene.mask(|colour| scene.is_plant(colour)), Norm::L1, 1)))?);
-        let leaf_share = share(&leaf, |_, _| true);
-        let edge_share = share(&leaf, |x, y| is_edge(&leaf, x, y));
-        if leaf_share < LEAST_LEAF_SHARE || edge_share > MOST_EDGE_SHARE {
-            return None;
-        }
-        let inner = erode(&leaf, Norm::L1, RIM_PX);
-        let discoloured = open(&scene.discoloured(&inner), Norm::L1, 1);
-        let discoloured_share = share(&discoloured, |x, y| *inner.get_pixel(x, y) == IN);
-        Some(Self { discoloured_share })
+/// Returns the share of the leaf in a frame that is redder than its own green, in 0..=1: yellowed, brown or black spots, but not a leaf that is
+/// yellow all over; docs/accuracy.md compares it with estimates. `None` where the ground is not plain, or no leaf stands out from it and lies
+/// mostly inside the picture.
+pub fn discoloured_share(frame: &Frame) -> Option<f64> {
+    let scene = Scene::of(frame)?;
+    let leaf = without_holes(&largest(&closed(&open(&scene.plant(), Norm::L1, 1)))?);
+    let leaf_share = share(&leaf, |_, _| true);
+    let edge_share = share(&leaf, |x, y| is_edge(&leaf, x, y));
+    if leaf_share < LEAST_LEAF_SHARE || edge_share > MOST_EDGE_SHARE {
+        return None;
     }
+    let inner = erode(&leaf, Norm::L1, RIM_PX);
+    let discoloured = open(&scene.discoloured(&inner), Norm::L1, 1);
+    Some(share(&discoloured, |x, y| *inner.get_pixel(x, y) == IN))
 }
 
 /// Returns the share of the pixels that `counts` takes which are in the mask; 0 where it takes none.
@@ -61,12 +51,9 @@ fn share(mask: &GrayImage, counts: impl Fn(u32, u32) -> bool) -> f64 {
 fn closed(mask: &GrayImage) -> GrayImage {
     let margin = u32::from(GAP_PX) + 1;
     let (width, height) = mask.dimensions();
-    let wide = GrayImage::from_fn(width + 2 * margin, height + 2 * margin, |x, y| {
-        let inside = (x >= margin && y >= margin).then(|| mask.get_pixel_checked(x - margin, y - margin)).flatten();
-        inside.copied().unwrap_or(OUT)
-    });
-    let closed = close(&wide, Norm::L1, GAP_PX);
-    GrayImage::from_fn(width, height, |x, y| *closed.get_pixel(x + margin, y + margin))
+    let mut wide = GrayImage::new(width + 2 * margin, height + 2 * margin);
+    imageops::replace(&mut wide, mask, margin.into(), margin.into());
+    imageops::crop_imm(&close(&wide, Norm::L1, GAP_PX), margin, margin, width, height).to_image()
 }
 
 /// Returns the largest connected part of the mask, or `None` of an empty one.
@@ -94,7 +81,7 @@ fn is_edge(mask: &GrayImage, x: u32, y: u32) -> bool {
     x == 0 || y == 0 || x + 1 == mask.width() || y + 1 == mask.height()
 }
 
-fn from_labels(labels: &image::ImageBuffer<Luma<u32>, Vec<u32>>, is_in: impl Fn(u32) -> bool) -> GrayImage {
+fn from_labels(labels: &ImageBuffer<Luma<u32>, Vec<u32>>, is_in: impl Fn(u32) -> bool) -> GrayImage {
     GrayImage::from_fn(
         labels.width(),
         labels.height(),
@@ -123,8 +110,8 @@ mod tests {
         picture
     }
 
-    fn read(picture: RgbImage) -> Option<LeafReading> {
-        LeafReading::of(&Frame::from_rgb_image(FrameId { source: "leaf".into(), seq: 0 }, picture))
+    fn read(picture: RgbImage) -> Option<f64> {
+        discoloured_share(&Frame::from_rgb_image(FrameId { source: "leaf".into(), seq: 0 }, picture))
     }
 
     #[test]
@@ -134,28 +121,28 @@ mod tests {
             draw_filled_circle_mut(&mut picture, (x, y), 16, BROWN);
         }
         let spots = 4.0 * std::f64::consts::PI * 16.0 * 16.0;
-        let LeafReading { discoloured_share } = read(picture).unwrap();
+        let share = read(picture).unwrap();
         let expected = spots / (std::f64::consts::PI * 120.0 * 80.0);
-        assert!((discoloured_share - expected).abs() < 0.25 * expected, "{discoloured_share}, expected {expected}");
+        assert!((share - expected).abs() < 0.25 * expected, "{share}, expected {expected}");
     }
 
     #[test]
     fn green_light_green_and_shadow_are_healthy_and_brown_is_not() {
         for healthy in [GREEN, Rgb([40, 70, 45]), Rgb([130, 180, 60])] {
-            assert_eq!(read(leaf(healthy)).map(|reading| reading.discoloured_share), Some(0.0), "{healthy:?}");
+            assert_eq!(read(leaf(healthy)), Some(0.0), "{healthy:?}");
         }
         let mut shadowed = ground([150, 140, 160]);
         draw_filled_ellipse_mut(&mut shadowed, (180, 140), 120, 80, Rgb([30, 24, 26]));
         draw_filled_ellipse_mut(&mut shadowed, (150, 120), 120, 80, GREEN);
-        assert!(read(shadowed).unwrap().discoloured_share < 0.01);
-        assert!(read(leaf(BROWN)).unwrap().discoloured_share > 0.95);
+        assert!(read(shadowed).unwrap() < 0.01);
+        assert!(read(leaf(BROWN)).unwrap() > 0.95);
     }
 
     #[test]
     fn the_colour_of_the_light_does_not_matter() {
         let mut warm = leaf(GREEN);
         draw_filled_circle_mut(&mut warm, (160, 128), 30, BROWN);
-        let plain = read(warm.clone()).unwrap().discoloured_share;
+        let plain = read(warm.clone()).unwrap();
         let lamp = |picture: &mut RgbImage, percent: u16| {
             for Rgb([red, _, blue]) in picture.pixels_mut() {
                 *red = (u16::from(*red) * (100 + percent) / 100).min(255) as u8;
@@ -163,7 +150,7 @@ mod tests {
             }
         };
         lamp(&mut warm, 25);
-        assert!((read(warm).unwrap().discoloured_share - plain).abs() < 0.01);
+        assert!((read(warm).unwrap() - plain).abs() < 0.01);
         // The ground is too bright to say how red the light is.
         let mut glaring = leaf(GREEN);
         lamp(&mut glaring, 80);
@@ -174,7 +161,7 @@ mod tests {
     fn a_long_leaf_in_a_wide_picture_is_measured() {
         let mut wide = RgbImage::from_pixel(1200, 240, Rgb([150, 140, 160]));
         draw_filled_ellipse_mut(&mut wide, (600, 120), 500, 80, GREEN);
-        assert_eq!(read(wide).map(|reading| reading.discoloured_share), Some(0.0));
+        assert_eq!(read(wide), Some(0.0));
     }
 
     #[test]

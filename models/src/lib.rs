@@ -51,6 +51,6 @@ pub use error::ModelError;
 pub use features::{FeatureMap, Features};
 pub use gate::{Gate, GateReading, Region};
 pub use heat_map::HeatMap;
-pub use leaf::LeafReading;
+pub use leaf::discoloured_share;
 pub use scope::Scope;
 pub use template::{Conductor, Template, TemplateOptions};

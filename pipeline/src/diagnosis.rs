@@ -10,7 +10,7 @@ use std::{
 
 use cameras::Frame;
 use models::{
-    Eyes, LeafReading, Scope, Sight,
+    Eyes, Scope, Sight, discoloured_share,
     domain::{Domain, Label, Opinion, Told},
 };
 
@@ -99,7 +99,7 @@ impl DomainEyes {
     fn extent(&self, diagnosis: &Diagnosis, frame: &Frame) -> Option<Extent> {
         self.crops.entry(diagnosis.code.as_deref()?).filter(|crop| crop.is_seen_by_colour)?;
         // In whole percent, as people read it, so that what they read fits the level.
-        let discoloured_share = (100.0 * LeafReading::of(frame)?.discoloured_share).round() / 100.0;
+        let discoloured_share = (100.0 * discoloured_share(frame)?).round() / 100.0;
         Some(Extent { discoloured_share, severity: self.crops.severity(discoloured_share) })
     }
 

@@ -77,14 +77,12 @@ impl Scene {
         self.colours[(y * self.width + x) as usize]
     }
 
-    /// Returns which pixels `is_in` takes, 255 or 0 each.
-    pub(super) fn mask(&self, is_in: impl Fn(Colour) -> bool) -> GrayImage {
-        GrayImage::from_fn(self.width, self.height, |x, y| if is_in(self.at(x, y)) { IN } else { OUT })
-    }
-
-    /// Returns whether a colour stands out from the ground and its shadows.
-    pub(super) fn is_plant(&self, Colour { redness, saturation, brightness }: Colour) -> bool {
-        saturation > self.least_saturation && (brightness >= SHADOW || redness <= SHADOW_REDNESS)
+    /// Returns which pixels stand out from the ground and its shadows, 255 or 0 each.
+    pub(super) fn plant(&self) -> GrayImage {
+        self.mask(|x, y| {
+            let Colour { redness, saturation, brightness } = self.at(x, y);
+            saturation > self.least_saturation && (brightness >= SHADOW || redness <= SHADOW_REDNESS)
+        })
     }
 
     /// Returns which pixels of a leaf have lost their green, 255 or 0 each.
@@ -96,10 +94,12 @@ impl Scene {
         let shines = |colour: Colour| colour.saturation < self.least_saturation && colour.brightness > middle;
         let own = quantile(of_leaf().filter(|&colour| !shines(colour)).map(|colour| colour.redness), 0.25);
         let limit = (own + LOST_GREEN).clamp(GREEN, NOT_GREEN);
-        let lost = self.mask(|colour| colour.redness >= limit && !shines(colour));
-        GrayImage::from_fn(self.width, self.height, |x, y| {
-            Luma([lost.get_pixel(x, y).0[0] & leaf.get_pixel(x, y).0[0]])
-        })
+        let is_lost = |colour: Colour| colour.redness >= limit && !shines(colour);
+        self.mask(|x, y| *leaf.get_pixel(x, y) == IN && is_lost(self.at(x, y)))
+    }
+
+    fn mask(&self, is_in: impl Fn(u32, u32) -> bool) -> GrayImage {
+        GrayImage::from_fn(self.width, self.height, |x, y| if is_in(x, y) { IN } else { OUT })
     }
 }
 
