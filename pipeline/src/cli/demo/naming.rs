@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use cameras::{DefectKind, GroundTruth, Rect, SyntheticLine};
+use cameras::{DefectKind, Rect, SyntheticLine};
 use models::{bundle::DEFAULT_BUNDLE, head::Head, ort_engine::SessionConfig};
 use serde_json::{Value, json};
 
@@ -64,33 +64,30 @@ pub(super) fn learned(folder: &Path, seed: u64) -> anyhow::Result<Learned> {
 /// Writes boards with their labels, in COCO's layout.
 fn draw(line: &SyntheticLine, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let kinds = (0..BOARDS_A_KIND).flat_map(|_| DefectKind::ALL);
+    let categories: Vec<(u64, DefectKind)> = (1..).zip(DefectKind::ALL).collect();
+    let kinds = (0..BOARDS_A_KIND).flat_map(|_| &categories);
     let bar = progress::bar(BOARDS_A_KIND * DefectKind::ALL.len() as u64, "drawing labelled boards");
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
-    for (id, kind) in (1..).zip(kinds) {
+    for (id, &(category, kind)) in (1..).zip(kinds) {
         let sample = line.with_defect(id, kind);
         let name = format!("board-{id:03}.png");
         sample.picture.save(folder.join(&name)).with_context(|| folder.join(&name).display().to_string())?;
         images.push(
             json!({"id": id, "file_name": name, "width": sample.picture.width(), "height": sample.picture.height()}),
         );
-        annotations.extend(sample.truth.map(|truth| annotation(id, truth)));
+        annotations.extend(sample.truth.map(|truth| annotation((id, category), truth.rect_in_frame)));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let categories: Vec<Value> = DefectKind::ALL.map(|kind| json!({"id": category(kind), "name": kind.code()})).into();
+    let categories: Vec<Value> = categories.iter().map(|(id, kind)| json!({"id": id, "name": kind.code()})).collect();
     let labels = json!({"images": images, "annotations": annotations, "categories": categories});
     let path = folder.join(LABELS_FILE);
     replace(&path, labels.to_string().as_bytes()).with_context(|| path.display().to_string())
 }
 
 /// A board has one defect, so that its number is that of the label, too.
-fn annotation(id: u64, GroundTruth { kind, rect_in_frame }: GroundTruth) -> Value {
-    let Rect { x, y, width, height } = rect_in_frame;
+fn annotation((id, category): (u64, u64), rect: Rect) -> Value {
+    let Rect { x, y, width, height } = rect;
     let bbox = [x, y, width, height];
-    json!({"id": id, "image_id": id, "category_id": category(kind), "bbox": bbox, "area": rect_in_frame.area_px(), "iscrowd": 0})
-}
-
-fn category(kind: DefectKind) -> usize {
-    1 + DefectKind::ALL.iter().position(|other| *other == kind).unwrap_or_default()
+    json!({"id": id, "image_id": id, "category_id": category, "bbox": bbox, "area": rect.area_px(), "iscrowd": 0})
 }
