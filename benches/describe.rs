@@ -1,6 +1,6 @@
 //! The language model: reading a prompt, choosing tokens, and a whole description under its grammar.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use benches::{SIDE_PX, golden, group, run};
 use cameras::{Frame, Rect, Size};
@@ -93,7 +93,7 @@ fn describe(group: &mut BenchmarkGroup<'_, WallTime>, model: LanguageModel) -> a
         precision: String::new(),
     };
     let author = Box::new(ModelAuthor::new(model, about));
-    let mut describer = Describer::new((Knowledge::embedded()?, Crops::embedded()?), Some(author));
+    let mut describer = Describer::new((Knowledge::embedded()?, Arc::new(Crops::embedded()?)), Some(author));
     let suspects: Vec<_> =
         readings.iter().zip(&found).map(|(reading, found)| suspect(&frame, reading, &found.defects)).collect();
     for suspect in &suspects {

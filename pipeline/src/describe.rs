@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,7 @@ const SYSTEM: &str = "You write short inspection notes for factory operators. St
 /// Describes suspect frames with the knowledge base and, where there is one, a language model.
 pub struct Describer {
     knowledge: Knowledge,
-    crops: Crops,
+    crops: Arc<Crops>,
     author: Option<Box<dyn Author>>,
     slowest: Duration,
     slowest_look: Duration,
@@ -61,7 +62,7 @@ impl std::fmt::Debug for Describer {
 
 impl Describer {
     /// Returns a describer; without an author the first of each choice of words is taken.
-    pub fn new((knowledge, crops): (Knowledge, Crops), author: Option<Box<dyn Author>>) -> Self {
+    pub fn new((knowledge, crops): (Knowledge, Arc<Crops>), author: Option<Box<dyn Author>>) -> Self {
         Self { knowledge, crops, author, slowest: Duration::ZERO, slowest_look: Duration::ZERO, rejected: 0 }
     }
 
@@ -103,7 +104,7 @@ impl Describe for Describer {
     fn describe(&mut self, suspect: &Suspect<'_>) -> Result<Words, StageError> {
         let started = Instant::now();
         let looked = self.look(suspect);
-        let books = (&self.knowledge, &self.crops);
+        let books = (&self.knowledge, &*self.crops);
         let seen =
             suspect.seen.map(|seen| diagnosed::description(books, &Diagnosed::of(seen, suspect), looked.as_ref()));
         let left = suspect.time_left.map(|left| left.saturating_sub(started.elapsed()));

@@ -49,6 +49,7 @@ pub struct Kit {
     encoder: Option<(Encoder, u32)>,
     /// Eyes that were opened, by the name that they were asked for by.
     domains: BTreeMap<String, SharedEyes>,
+    crops: Option<Arc<Crops>>,
 }
 
 impl Kit {
@@ -63,6 +64,7 @@ impl Kit {
             session,
             encoder: None,
             domains: BTreeMap::new(),
+            crops: None,
         })
     }
 
@@ -144,10 +146,19 @@ impl Kit {
         Ok(eyes)
     }
 
-    fn open_domain(&self, name: &str) -> anyhow::Result<DomainEyes> {
+    fn open_domain(&mut self, name: &str) -> anyhow::Result<DomainEyes> {
         let domain = Arc::new(Domain::find(name)?);
         let (eyes, shared) = (self.domain_eyes(&domain)?, self.models_of_eyes(&domain)?);
-        Ok(DomainEyes::new(domain, eyes, shared, Arc::new(Crops::embedded()?)))
+        Ok(DomainEyes::new(domain, eyes, shared, self.crops()?))
+    }
+
+    /// Returns what is known about leaves, read once.
+    fn crops(&mut self) -> anyhow::Result<Arc<Crops>> {
+        let crops = match self.crops.take() {
+            Some(crops) => crops,
+            None => Arc::new(Crops::embedded()?),
+        };
+        Ok(Arc::clone(self.crops.insert(crops)))
     }
 
     /// Returns the models that a domain works with beside its own file, the language model that looks through it included.
@@ -223,12 +234,12 @@ impl Kit {
     ///
     /// # Errors
     /// When the language model is wanted and a file of it is missing or damaged.
-    pub fn equip(self, pipeline: Pipeline, text: Text) -> anyhow::Result<Pipeline> {
+    pub fn equip(mut self, pipeline: Pipeline, text: Text) -> anyhow::Result<Pipeline> {
         let author = match text {
             Text::Written => Some(Box::new(self.author()?) as _),
             Text::Plain => None,
         };
-        let (knowledge, crops) = (Knowledge::embedded()?, Crops::embedded()?);
+        let (knowledge, crops) = (Knowledge::embedded()?, self.crops()?);
         let pipeline = pipeline.catalogue(Box::new(knowledge.clone()));
         let pipeline = pipeline.describer(Box::new(Describer::new((knowledge, crops), author)));
         Ok(match self.encoder {

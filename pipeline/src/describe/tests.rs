@@ -66,8 +66,8 @@ impl Scene {
     }
 }
 
-fn knowledge() -> (Knowledge, Crops) {
-    (Knowledge::embedded().unwrap(), Crops::embedded().unwrap())
+fn knowledge() -> (Knowledge, Arc<Crops>) {
+    (Knowledge::embedded().unwrap(), Arc::new(Crops::embedded().unwrap()))
 }
 
 fn screw() -> Scene {
